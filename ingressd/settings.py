@@ -1,0 +1,119 @@
+"""What an operator decides before start: ports, limits, switches.
+
+In: the command line, INGRESSD_* variables and a settings file, merged by cli/. Out: one frozen value
+that every process gets. Standard library only, because the supervisor imports it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+OFF = -1
+"""A port that is switched off; 0 means any free port."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds against hostile or broken peers (docs/limits.md has each with its precedent)."""
+
+    request_line_bytes: int = 16 * 1024
+    header_line_bytes: int = 16 * 1024
+    request_head_bytes: int = 60 * 1024
+    request_fields: int = 100
+    request_head_s: float = 10.0
+    tls_handshake_s: float = 10.0
+    keepalive_idle_s: float = 75.0
+    keepalive_requests: int = 10_000
+    request_body_bytes: int = 0
+    """0 = no bound."""
+    request_body_gap_s: float = 60.0
+    response_write_gap_s: float = 60.0
+    body_rate_bytes_s: int = 240
+    body_rate_grace_s: float = 10.0
+    connect_s: float = 5.0
+    read_gap_s: float = 60.0
+    send_gap_s: float = 60.0
+    response_head_bytes: int = 64 * 1024
+    response_fields: int = 200
+    interim_responses: int = 10
+    chunk_extension_bytes: int = 4 * 1024
+    trailer_bytes: int = 8 * 1024
+    trailer_fields: int = 50
+    buffer_high_bytes: int = 64 * 1024
+    buffer_low_bytes: int = 16 * 1024
+    connections: int = 20_000
+    connections_per_client: int = 0
+    """0 = no bound."""
+    pipelined_requests: int = 16
+    discarded_body_bytes: int = 64 * 1024
+    upstream_idle_s: float = 60.0
+    upstream_idle_connections: int = 256
+    """Idle connections kept per endpoint and worker (nginx keepalive 320, Envoy unbounded)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything `ingressd run` can be told. Ports: 0 any free port, OFF switched off. Times in seconds."""
+
+    paths: tuple[str, ...] = ()
+    http_port: int = 8080
+    https_port: int = 8443
+    admin_port: int = 9080
+    bind: str = "0.0.0.0"  # noqa: S104 - an edge proxy listens on every address unless told otherwise
+    admin_bind: str = "127.0.0.1"
+    workers: int = 0
+    """0 = one a CPU."""
+    ingress_class: str = "ingressd"
+    nginx_class: bool = True
+    """Also serve Ingresses of the class `nginx`."""
+    classless: bool = True
+    """Also serve Ingresses that name no class."""
+    default_backend: str = ""
+    """NAMESPACE/SERVICE:PORT that takes what no rule takes; empty = 404."""
+    drain_timeout_s: float = 25.0
+    proxy_mode: str = "nftables"
+    scheduler: str = "rr"
+    trusted_proxies: tuple[str, ...] = ()
+    """CIDRs whose X-Forwarded-* and Forwarded fields are believed."""
+    forwarded_header: bool = True
+    """Send the RFC 7239 Forwarded field to backends."""
+    https_redirect_port: int = 0
+    """Port named in redirects to HTTPS; 0 = the port that ingressd itself listens on."""
+    certificates: tuple[tuple[str, str], ...] = ()
+    """(certificate file, key file) pairs, used beside the Secrets."""
+    default_certificate: tuple[str, str] | None = None
+    external_name_allow: tuple[str, ...] = ()
+    """CIDRs of loopback or link-local addresses that an ExternalName may reach."""
+    dns_servers: tuple[str, ...] = ()
+    """HOST:PORT of name servers for discovery; empty = /etc/resolv.conf."""
+    access_log: str = "-"
+    """`-` standard output, `off`, or a file."""
+    access_log_format: str = "json"
+    """`json` or `nginx` (ingress-nginx's default format)."""
+    log_level: str = "info"
+    log_format: str = "auto"
+    """`json`, `text`, or `auto`: text on a terminal, JSON elsewhere."""
+    strict: bool = False
+    poll_interval_s: float = 2.0
+    watch_events: bool = True
+    limits: Limits = field(default_factory=Limits)
+
+    def to_json(self) -> str:
+        """One line of JSON that `from_json` reads back."""
+        return json.dumps(dataclasses.asdict(self), separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Settings:
+        """Read what `to_json` wrote. Raises TypeError on an unknown key."""
+        raw: dict[str, Any] = json.loads(text)
+        raw["limits"] = Limits(**raw["limits"])
+        for name in ("paths", "trusted_proxies", "external_name_allow", "dns_servers"):
+            raw[name] = tuple(raw[name])
+        raw["certificates"] = tuple((cert, key) for cert, key in raw["certificates"])
+        if raw["default_certificate"] is not None:
+            cert, key = raw["default_certificate"]
+            raw["default_certificate"] = (cert, key)
+        return cls(**raw)

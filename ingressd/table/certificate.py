@@ -1,0 +1,21 @@
+"""Certificate: a chain and its key, ready for an ssl.SSLContext."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """PEM chain and key. The key never appears in repr, logs or the API."""
+
+    chain_pem: bytes
+    key_pem: bytes = field(repr=False)
+    fingerprint: str
+    """SHA-256 of the leaf, hex: identifies it in the API and as the cache key of TLS contexts."""
+    names: tuple[str, ...]
+    """DNS names of the leaf's subjectAltName."""
+    not_after: float
+    """Epoch seconds."""
+    origin: str
+    """`NAMESPACE/SECRET`, a file name, or `self-made`."""
