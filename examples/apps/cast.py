@@ -1,0 +1,39 @@
+"""The cast: which app plays which Service of the stories, and how many copies of it there are.
+
+docker-compose.yml has one service of the same name for each, found by DNS; a test compares the two. On one machine
+`python -m examples.apps` starts them and writes the EndpointSlices that tell the proxy where they are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from . import echo, live
+from .serving import MakeApp
+
+PARTNER_NAME = "partner.internal"
+"""Where the ExternalName Service of the story `external-name` points: a name outside of the manifests."""
+
+PARTNER_PORT = 19100
+"""An ExternalName has no port of its own, so the partner listens on the very port of its Service everywhere."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One Service and the app behind it."""
+
+    service: str
+    make_app: MakeApp
+    copies: int = 1
+
+
+CAST = (
+    Part("shop", echo.make_app),
+    Part("blog", echo.make_app),
+    Part("menu", echo.make_app),
+    Part("orders", echo.make_app),
+    Part("bank", echo.make_app),
+    Part("welcome", echo.make_app),
+    Part("fleet", echo.make_app, copies=3),
+    Part("live", live.make_app),
+)

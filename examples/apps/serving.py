@@ -1,0 +1,52 @@
+"""One app on one port: the command line that echo.py and live.py share.
+
+In: a function that makes an app by its name. Out: a process that serves until SIGINT or SIGTERM.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import sys
+from collections.abc import Callable
+
+from aiohttp import web
+
+MakeApp = Callable[[str], web.Application]
+
+
+async def listen(app: web.Application, address: str, port: int) -> tuple[web.AppRunner, int]:
+    """Serve `app`; port 0 is any free one. Returns its runner and the port. Raises OSError when the port is busy."""
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    await web.TCPSite(runner, address, port).start()
+    return runner, runner.addresses[0][1]
+
+
+async def until_stopped() -> None:
+    """Return at SIGINT or SIGTERM."""
+    stopped = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    await stopped.wait()
+
+
+async def _serve(make_app: MakeApp, name: str, address: str, port: int) -> None:
+    runner, port = await listen(make_app(name), address, port)
+    print(f"{name} listens on {address}:{port}", flush=True)
+    await until_stopped()
+    await runner.cleanup()
+
+
+def main(make_app: MakeApp, name: str) -> None:
+    """`--name NAME --bind ADDRESS --port PORT`, as docker-compose.yml starts it."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--name", default=name, help="the name the app gives itself in its answers")
+    parser.add_argument("--bind", default="0.0.0.0", help="the address to listen on")
+    parser.add_argument("--port", type=int, default=8000, help="the port to listen on, 0 is any free one")
+    arguments = parser.parse_args()
+    try:
+        asyncio.run(_serve(make_app, arguments.name, arguments.bind, arguments.port))
+    except OSError as error:
+        sys.exit(f"{arguments.name} cannot listen on {arguments.bind}:{arguments.port}: {error.strerror}")
