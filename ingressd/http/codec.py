@@ -1,0 +1,263 @@
+"""The HTTP/1.1 codec: aiohttp's C parsers (llhttp), used for message heads only.
+
+Bytes enter, a RequestHead or ResponseHead leaves, with the bytes that follow it. Bodies are framed by
+http/framing.py. This is the only module that knows the parser: another binding changes one file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Any
+
+from aiohttp.http import HttpRequestParser, HttpResponseParser
+from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError, LineTooLong
+
+from ingressd.errors import LocalReply, Reason
+from ingressd.settings import Limits
+
+RawFields = tuple[tuple[bytes, bytes], ...]
+
+_HEAD_END = b"\r\n\r\n"
+_CRLF = b"\r\n"
+_TCHAR = rb"!#$%&'*+\-.^_`|~0-9A-Za-z"
+_MINOR_VERSION = {b"HTTP/1.1": 1, b"HTTP/1.0": 0}
+_OTHER_MAJOR = re.compile(rb"[^\x00-\x20]++ [^\x00-\x20]++ HTTP/(?!1\.|0\.)[0-9](?:\.[0-9])?")
+_UNKNOWN_METHOD = re.compile(rb"[" + _TCHAR + rb"]++ [\x21-\x7e]++ HTTP/1\.[01]")
+# RFC 9112 sections 4 and 5, without obs-fold. The response parser is lenient by design of its owner, so
+# this decides first what a response head may look like.
+_RESPONSE_HEAD = re.compile(
+    rb"HTTP/1\.[01] [1-5][0-9][0-9](?: [\t\x20-\x7e\x80-\xff]*+)?+\r\n"
+    rb"(?:[" + _TCHAR + rb"]++:[\t\x20-\x7e\x80-\xff]*+\r\n)*+\r\n"
+)
+
+
+class _NoPayload:
+    """Stands where aiohttp's parser wants the protocol whose reading it may pause: heads have no payload."""
+
+    connected = True
+
+    def pause_reading(self) -> None:
+        """Nothing to pause."""
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """Nothing to resume."""
+
+
+_NO_PAYLOAD: Any = _NoPayload()
+
+
+class RequestHead:
+    """A request line and its fields, as sent: `target` is ASCII, names keep their case."""
+
+    __slots__ = ("fields", "method", "minor", "target")
+
+    def __init__(self, method: str, target: str, minor: int, fields: RawFields) -> None:
+        self.method = method
+        self.target = target
+        self.minor = minor
+        self.fields = fields
+
+    def __repr__(self) -> str:
+        return f"<RequestHead {self.method} {self.target} HTTP/1.{self.minor} {len(self.fields)} fields>"
+
+
+class ResponseHead:
+    """A status line and its fields, as sent."""
+
+    __slots__ = ("fields", "minor", "reason", "status")
+
+    def __init__(self, status: int, reason: bytes, minor: int, fields: RawFields) -> None:
+        self.status = status
+        self.reason = reason
+        self.minor = minor
+        self.fields = fields
+
+    def __repr__(self) -> str:
+        return f"<ResponseHead {self.status} HTTP/1.{self.minor} {len(self.fields)} fields>"
+
+
+class RequestHeadReader:
+    """Reads one request head after the other from a connection (RFC 9112 sections 2 to 5).
+
+    `feed` takes bytes and gives a head or None; what follows a head is in `leftover`, and is for the body
+    or for the next head. Raises LocalReply, after which nothing more may be fed.
+    """
+
+    __slots__ = ("_limits", "_loop", "_parser", "_partial", "leftover")
+
+    def __init__(self, limits: Limits, loop: asyncio.AbstractEventLoop) -> None:
+        self._limits = limits
+        self._loop = loop
+        self._parser: Any = None
+        self._partial = b""
+        self.leftover = b""
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the parser's view of the connection (after an upgrade that was not accepted)."""
+        limits = self._limits
+        self._parser = HttpRequestParser(
+            _NO_PAYLOAD,
+            self._loop,
+            65536,
+            max_line_size=limits.request_line_bytes,
+            max_field_size=limits.header_line_bytes,
+            max_headers=limits.request_fields,
+            response_with_body=False,  # the message ends with its head, whatever framing it announces
+            auto_decompress=False,
+        )
+
+    @property
+    def idle(self) -> bool:
+        """No byte of the next head has come."""
+        return not self._partial
+
+    def feed(self, data: bytes) -> RequestHead | None:
+        """The next head, or None while it is not whole."""
+        if self._partial:
+            return self._feed_more(data)
+        if data.startswith(_CRLF):
+            data = data[2:]  # RFC 9112 2.2: at least one empty line before the request line is ignored
+            if data.startswith(_CRLF):
+                raise LocalReply(400, Reason.BAD_REQUEST, "empty request line", close=True)
+        end = data.find(_HEAD_END)
+        if end < 0:
+            self._accumulate(data, data)
+            return None
+        return self._whole(data, data, end + 4)
+
+    def _feed_more(self, data: bytes) -> RequestHead | None:
+        partial = self._partial
+        if partial == b"\r":  # the first half of an empty line
+            if not data.startswith(b"\n"):
+                raise LocalReply(400, Reason.BAD_REQUEST, "bare CR", close=True)
+            self._partial = b""
+            return self.feed(data[1:]) if len(data) > 1 else None
+        data_start = len(partial)
+        whole = partial + data
+        end = whole.find(_HEAD_END, max(0, data_start - 3))
+        if end < 0:
+            self._accumulate(whole, data)
+            return None
+        self._partial = b""
+        return self._whole(whole, whole[data_start:], end + 4, data_start)
+
+    def _accumulate(self, whole: bytes, news: bytes) -> None:
+        """Keep a part of a head; the parser sees it at once, so that garbage is answered at once."""
+        if len(whole) > self._limits.request_line_bytes and _CRLF not in whole:
+            raise LocalReply(414, Reason.URI_TOO_LONG, "request line too long", close=True)
+        if len(whole) > self._limits.request_head_bytes:
+            raise LocalReply(431, Reason.HEADER_TOO_LARGE, "request head too large", close=True)
+        self._partial = whole
+        if whole != b"\r" and news:
+            try:
+                self._parser.feed_data(news)
+            except (HttpProcessingError, ValueError) as error:
+                raise self._refusal(error, whole) from None
+
+    def _whole(self, whole: bytes, news: bytes, end: int, fed: int = 0) -> RequestHead:
+        limits = self._limits
+        line_end = whole.find(_CRLF)
+        if line_end > limits.request_line_bytes:
+            raise LocalReply(414, Reason.URI_TOO_LONG, "request line too long", close=True)
+        if end > limits.request_head_bytes:
+            raise LocalReply(431, Reason.HEADER_TOO_LARGE, "request head too large", close=True)
+        minor = _MINOR_VERSION.get(whole[line_end - 8 : line_end])
+        if minor is None:
+            if _OTHER_MAJOR.fullmatch(whole, 0, line_end):
+                raise LocalReply(505, Reason.VERSION_NOT_SUPPORTED, "only HTTP/1.0 and HTTP/1.1", close=True)
+            raise LocalReply(400, Reason.BAD_REQUEST, "malformed request line", close=True)
+        if end == len(whole):
+            self.leftover = b""
+        else:
+            self.leftover = whole[end:]
+            news = whole[fed:end]
+        try:
+            messages, upgraded, _ = self._parser.feed_data(news)
+        except (HttpProcessingError, ValueError) as error:
+            raise self._refusal(error, whole[:end]) from None
+        if len(messages) != 1:
+            raise LocalReply(400, Reason.BAD_REQUEST, "malformed request", close=True)
+        message = messages[0][0]
+        if upgraded:
+            self.reset()
+        if len(message.method) + len(message.path) + 10 != line_end:  # RFC 9112 section 3: single spaces
+            raise LocalReply(400, Reason.BAD_REQUEST, "malformed request line", close=True)
+        return RequestHead(message.method, message.path, minor, message.raw_headers)
+
+    def _refusal(self, error: Exception, head: bytes) -> LocalReply:
+        """Which answer a parser's error deserves; its text may hold the client's bytes and is not shown."""
+        if isinstance(error, LineTooLong):
+            if _CRLF not in head:
+                return LocalReply(414, Reason.URI_TOO_LONG, "request line too long", close=True)
+            return LocalReply(431, Reason.HEADER_TOO_LARGE, "header line too long", close=True)
+        if isinstance(error, BadHttpMethod) and _UNKNOWN_METHOD.match(head):
+            return LocalReply(501, Reason.METHOD_NOT_IMPLEMENTED, "unknown method", close=True)
+        if head.count(_CRLF) - 2 > self._limits.request_fields:
+            return LocalReply(431, Reason.HEADER_TOO_LARGE, "too many header fields", close=True)
+        return LocalReply(400, Reason.BAD_REQUEST, "malformed request", close=True)
+
+
+class MalformedResponse(Exception):
+    """An upstream sent what RFC 9112 does not allow; the message says what, without its bytes."""
+
+
+class ResponseHeadReader:
+    """Reads response heads from an upstream connection. Raises MalformedResponse."""
+
+    __slots__ = ("_limits", "_parser", "_partial", "leftover")
+
+    def __init__(self, limits: Limits, loop: asyncio.AbstractEventLoop) -> None:
+        self._limits = limits
+        self._partial = b""
+        self.leftover = b""
+        self._parser: Any = HttpResponseParser(
+            _NO_PAYLOAD,
+            loop,
+            65536,
+            max_line_size=limits.response_head_bytes,
+            max_field_size=limits.response_head_bytes,
+            max_headers=limits.response_fields,
+            response_with_body=False,
+            auto_decompress=False,
+        )
+
+    @property
+    def idle(self) -> bool:
+        """No byte of the next head has come."""
+        return not self._partial
+
+    def feed(self, data: bytes) -> ResponseHead | None:
+        """The next head, or None while it is not whole."""
+        partial = self._partial
+        if partial:
+            data = partial + data
+        end = data.find(_HEAD_END, max(0, len(partial) - 3)) + 4
+        if end < 4:
+            if len(data) > self._limits.response_head_bytes:
+                raise MalformedResponse(f"response head above {self._limits.response_head_bytes} bytes")
+            if not b"HTTP/1.".startswith(data[:7]):
+                raise MalformedResponse("not an HTTP/1.x response")
+            self._partial = data
+            return None
+        self._partial = b""
+        if end > self._limits.response_head_bytes:
+            raise MalformedResponse(f"response head above {self._limits.response_head_bytes} bytes")
+        if end == len(data):
+            head = data
+            self.leftover = b""
+        else:
+            head = data[:end]
+            self.leftover = data[end:]
+        if _RESPONSE_HEAD.fullmatch(head) is None:
+            raise MalformedResponse("malformed response head")
+        try:
+            messages = self._parser.feed_data(head)[0]
+        except (HttpProcessingError, ValueError) as error:
+            raise MalformedResponse(f"malformed response head: {type(error).__name__}") from None
+        if len(messages) != 1:
+            raise MalformedResponse("malformed response head")
+        message = messages[0][0]
+        reason = head[13 : head.find(_CRLF)]
+        return ResponseHead(message.code, reason, head[7] - 48, message.raw_headers)

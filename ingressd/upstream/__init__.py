@@ -1,0 +1,5 @@
+"""The upstream end: connections to endpoints, and all state that outlives a snapshot.
+
+registry.py holds everything that survives a reload, keyed by endpoint address; endpoint.py is one
+address with its idle connections; connection.py speaks HTTP/1.1 to it; dial.py opens one.
+"""

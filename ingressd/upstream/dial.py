@@ -1,0 +1,72 @@
+"""Dial: open one connection to an endpoint within its time."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+from ingressd.clock import Wheel
+from ingressd.errors import Reason
+from ingressd.settings import Limits
+from ingressd.upstream.connection import UpstreamConnection
+from ingressd.upstream.endpoint import EndpointState
+
+
+class DialFailed(Exception):
+    """No connection; nothing was sent."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(reason, detail)
+        self.reason = reason
+        self.detail = detail
+
+
+async def dial(endpoint: EndpointState, connect_s: float, limits: Limits, wheel: Wheel) -> UpstreamConnection:
+    """Connect to `endpoint` in at most `connect_s` seconds. Raises DialFailed."""
+    loop = asyncio.get_running_loop()
+    endpoint.connects += 1
+    family = socket.AF_INET6 if ":" in endpoint.address else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        tune(sock, limits)
+        async with asyncio.timeout(connect_s):
+            await loop.sock_connect(sock, (endpoint.address, endpoint.port))
+            _, connection = await loop.create_connection(
+                lambda: UpstreamConnection(endpoint, sock, limits, wheel, loop),
+                sock=sock,
+                ssl=endpoint.tls,
+                server_hostname="" if endpoint.tls is not None else None,
+            )
+    except TimeoutError:
+        sock.close()
+        endpoint.failures += 1
+        raise DialFailed(Reason.CONNECT_TIMEOUT, f"no connection within {connect_s:g} s") from None
+    except ConnectionRefusedError:
+        sock.close()
+        endpoint.failures += 1
+        raise DialFailed(Reason.CONNECT_REFUSED, "connection refused") from None
+    except OSError as error:
+        sock.close()
+        endpoint.failures += 1
+        raise DialFailed(Reason.CONNECT_FAILED, error.strerror or type(error).__name__) from None
+    except BaseException:
+        sock.close()
+        raise
+    if connection.transport is not None:
+        connection.transport.set_write_buffer_limits(high=limits.buffer_high_bytes, low=limits.buffer_low_bytes)
+    return connection
+
+
+def tune(sock: socket.socket, limits: Limits) -> None:
+    """No delay for small writes; notice a peer that is gone (TCP keep-alive, RFC 5482 user timeout)."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (
+        ("TCP_KEEPIDLE", 30),
+        ("TCP_KEEPINTVL", 10),
+        ("TCP_KEEPCNT", 3),
+        ("TCP_USER_TIMEOUT", int(limits.send_gap_s * 1000)),
+    ):
+        if hasattr(socket, option):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)

@@ -1,0 +1,84 @@
+"""EndpointState: one upstream address with its idle connections and counters. Outlives every snapshot."""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING
+
+from ingressd.settings import Limits
+
+if TYPE_CHECKING:
+    from ingressd.upstream.connection import UpstreamConnection
+
+
+class EndpointState:
+    """What is known about one address. Shared by every pool that lists it."""
+
+    __slots__ = (
+        "active",
+        "address",
+        "connects",
+        "failures",
+        "idle",
+        "idle_limit",
+        "key",
+        "picks",
+        "port",
+        "references",
+        "tls",
+        "weight",
+    )
+
+    def __init__(self, address: str, port: int, key: str, tls: ssl.SSLContext | None, limits: Limits) -> None:
+        self.address = address
+        self.port = port
+        self.key = key
+        self.tls = tls
+        self.weight = 1
+        self.idle_limit = limits.upstream_idle_connections
+        self.idle: list[UpstreamConnection] = []
+        """The last one is the one used last: taken first, so that the others can age and close."""
+        self.active = 0
+        """Requests in flight."""
+        self.picks = 0
+        self.connects = 0
+        self.failures = 0
+        self.references = 0
+        """Pools that list this address."""
+
+    def __repr__(self) -> str:
+        return f"<EndpointState {self.key} active={self.active} idle={len(self.idle)} picks={self.picks}>"
+
+    def take_idle(self) -> UpstreamConnection | None:
+        """A connection on which nothing is readable, or None. Others met on the way are closed."""
+        idle = self.idle
+        while idle:
+            connection = idle.pop()
+            if connection.quiet():
+                return connection
+            connection.close()
+        return None
+
+    def give_back(self, connection: UpstreamConnection) -> bool:
+        """Keep a connection for the next request; False when there is no room for it."""
+        if self.references == 0 or len(self.idle) >= self.idle_limit:
+            return False
+        self.idle.append(connection)
+        return True
+
+    def close_idle(self) -> None:
+        """Close what is idle; requests in flight finish."""
+        idle, self.idle = self.idle, []
+        for connection in idle:
+            connection.close()
+
+    def statistics(self) -> dict[str, int | str]:
+        """What /api/v1/services shows of this worker's view."""
+        return {
+            "endpoint": self.key,
+            "active": self.active,
+            "idle": len(self.idle),
+            "picks": self.picks,
+            "connects": self.connects,
+            "failures": self.failures,
+        }

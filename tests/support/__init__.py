@@ -1,0 +1,1 @@
+"""Real peers for tests: backends that answer byte for byte, and an edge in front of them."""
