@@ -1,0 +1,327 @@
+"""Header fields: what may pass to the other side, and what the proxy reads itself.
+
+In: raw fields as the codec gives them (values without NUL, CR and LF). Out: RequestFields or ResponseFields,
+with lines ready to send. It decides nothing about bodies: that is framing.py. It never sees a peer's address.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from enum import Enum, auto
+
+from ingressd.errors import LocalReply, Reason
+
+RawFields = Sequence[tuple[bytes, bytes]]
+
+HOP_BY_HOP = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+        # Credentials between a client and a forward proxy (RFC 9110 section 11.7). ingressd asks for none, and an
+        # endpoint that could would make browsers ask people for a proxy's password.
+        b"proxy-authenticate",
+        b"proxy-authentication-info",
+        b"proxy-authorization",
+    }
+)
+"""RFC 9110 section 7.6.1, with `Trailer` and the Proxy fields of RFC 2616 section 13.5.1: for one connection only."""
+
+FRAMING = frozenset({b"content-length", b"transfer-encoding"})
+"""Fields that say where a body ends; the proxy writes its own."""
+
+NEVER_FORWARDED = frozenset({b"proxy", b"http2-settings"})
+"""`Proxy` becomes HTTP_PROXY in a CGI program (httpoxy); HTTP2-Settings belongs to an upgrade that is not offered."""
+
+CLAIMS = frozenset(
+    {
+        b"forwarded",
+        b"front-end-https",
+        b"x-original-forwarded-for",
+        b"x-original-forwarded-host",
+        b"x-real-ip",
+        b"x-request-id",
+        b"x-scheme",
+    }
+)
+"""With every `X-Forwarded-*`: what a peer says about the client. Believed from a trusted proxy, dropped from others."""
+
+_CLAIM_PREFIX = b"x-forwarded-"
+_TCHAR = rb"!#$%&'*+\-.^_`|~0-9A-Za-z"
+_CRLF = b"\r\n"
+# A client chooses its names: short ones are remembered, and all are forgotten when there are too many.
+_CACHED_NAMES = 1024
+_CACHED_NAME_BYTES = 64
+
+valid_name = re.compile(rb"[" + _TCHAR + rb"]++").fullmatch
+"""A token (RFC 9110 section 5.1), else None."""
+
+valid_value = re.compile(rb"(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*+(?<![\t ]))?+)?+").fullmatch
+"""A field value without surrounding whitespace and control characters (RFC 9110 section 5.5), else None."""
+
+
+class _Role(Enum):
+    """What is done with a field."""
+
+    KEEP = auto()
+    HOST = auto()
+    CONNECTION = auto()
+    USER_AGENT = auto()
+    ACCEPT = auto()
+    REFERER = auto()
+    CONTENT_LENGTH = auto()
+    TRANSFER_ENCODING = auto()
+    EXPECT = auto()
+    UPGRADE = auto()
+    CLAIM = auto()
+    DROP = auto()
+
+
+_KEEP = _Role.KEEP
+_HOST = _Role.HOST
+_CONNECTION = _Role.CONNECTION
+_USER_AGENT = _Role.USER_AGENT
+_ACCEPT = _Role.ACCEPT
+_REFERER = _Role.REFERER
+_CONTENT_LENGTH = _Role.CONTENT_LENGTH
+_TRANSFER_ENCODING = _Role.TRANSFER_ENCODING
+_EXPECT = _Role.EXPECT
+_UPGRADE = _Role.UPGRADE
+_CLAIM = _Role.CLAIM
+_DROP = _Role.DROP
+
+_REQUEST_ROLES = {
+    b"host": _HOST,
+    b"connection": _CONNECTION,
+    b"user-agent": _USER_AGENT,
+    b"accept": _ACCEPT,
+    b"referer": _REFERER,
+    b"content-length": _CONTENT_LENGTH,
+    b"transfer-encoding": _TRANSFER_ENCODING,
+    b"expect": _EXPECT,
+    b"upgrade": _UPGRADE,
+    **dict.fromkeys(CLAIMS, _CLAIM),
+    **dict.fromkeys(NEVER_FORWARDED, _DROP),
+    **dict.fromkeys(HOP_BY_HOP - {b"connection", b"upgrade", b"transfer-encoding"}, _DROP),
+}
+_RESPONSE_ROLES = {
+    b"connection": _CONNECTION,
+    b"content-length": _CONTENT_LENGTH,
+    b"transfer-encoding": _TRANSFER_ENCODING,
+    b"upgrade": _UPGRADE,
+    **dict.fromkeys(HOP_BY_HOP - {b"connection", b"upgrade", b"transfer-encoding"}, _DROP),
+}
+
+# Raw name -> its role, and how its line begins (of a claim: its name in lower case).
+_Known = dict[bytes, tuple[_Role, bytes]]
+_known_in_requests: _Known = {}
+_known_in_responses: _Known = {}
+
+_CONNECTION_OPTIONS: dict[bytes, frozenset[bytes]] = {
+    value: frozenset(token.strip().lower() for token in value.split(b","))
+    for value in (b"keep-alive", b"Keep-Alive", b"close", b"Upgrade", b"upgrade", b"keep-alive, Upgrade")
+}
+_CONNECTION_WORDS = frozenset({b"close", b"keep-alive", b"upgrade"})
+_NEVER_STRIPPED = FRAMING | {b"host"}
+
+
+class RequestFields:
+    """What a request's fields say to the proxy, and the lines that go upstream."""
+
+    __slots__ = (
+        "accept",
+        "claims",
+        "close",
+        "content_length",
+        "expect",
+        "host",
+        "keep_alive",
+        "kept",
+        "referer",
+        "transfer_encoding",
+        "upgrades_to_websocket",
+        "user_agent",
+    )
+
+    def __init__(self) -> None:
+        self.kept: list[bytes] = []
+        """`Name: value` lines with their CRLF, in order: everything end to end that the proxy does not write itself."""
+        self.host: bytes | None = None
+        self.content_length: bytes | None = None
+        """As sent; several fields are joined with a comma, so that framing.py sees that there were several."""
+        self.transfer_encoding: bytes | None = None
+        """As sent, joined like `content_length`."""
+        self.close = False
+        self.keep_alive = False
+        self.upgrades_to_websocket = False
+        self.expect: bytes | None = None
+        self.user_agent: bytes | None = None
+        self.referer: bytes | None = None
+        self.accept: bytes | None = None
+        self.claims: dict[bytes, bytes] | None = None
+        """Lower-case name -> value of the fields in CLAIMS; several fields are joined with a comma."""
+
+
+class ResponseFields:
+    """What a response's fields say to the proxy, and the lines that go to the client."""
+
+    __slots__ = ("close", "content_length", "keep_alive", "kept", "transfer_encoding", "upgrades_to_websocket")
+
+    def __init__(self) -> None:
+        self.kept: list[bytes] = []
+        """As in RequestFields, but Content-Length stays: a body of known length keeps it."""
+        self.content_length: bytes | None = None
+        """As in RequestFields."""
+        self.transfer_encoding: bytes | None = None
+        """As in RequestFields."""
+        self.close = False
+        self.keep_alive = False
+        self.upgrades_to_websocket = False
+
+    def drop_content_length(self) -> None:
+        """For the responses that must not have one (RFC 9110 section 8.6)."""
+        self.kept[:] = [line for line in self.kept if _line_name(line) != b"content-length"]
+
+
+def request_fields(raw: RawFields, minor: int) -> RequestFields:
+    """Walk the fields of an HTTP/1.`minor` request once.
+
+    Dropped: hop-by-hop fields and those that Connection names (RFC 9110 section 7.6.1), CLAIMS, NEVER_FORWARDED and
+    names with an underscore, which many backends take for the same name with a hyphen. Raises LocalReply.
+    """
+    fields = RequestFields()
+    kept = fields.kept
+    known = _known_in_requests
+    options: frozenset[bytes] | None = None
+    upgrade: bytes | None = None
+    for name, value in raw:
+        role, start = known.get(name) or _learn_request(name)
+        if role is _KEEP:
+            kept.append(b"".join((start, value, _CRLF)))
+        elif role is _HOST:
+            if fields.host is not None:
+                raise LocalReply(400, Reason.BAD_REQUEST, "several Host fields", close=True)
+            fields.host = value
+        elif role is _CONNECTION:
+            options = connection_options(value) if options is None else options | connection_options(value)
+        elif role is _USER_AGENT:
+            fields.user_agent = value
+            kept.append(b"".join((start, value, _CRLF)))
+        elif role is _ACCEPT:
+            fields.accept = _joined(fields.accept, value)
+            kept.append(b"".join((start, value, _CRLF)))
+        elif role is _REFERER:
+            fields.referer = value
+            kept.append(b"".join((start, value, _CRLF)))
+        elif role is _CLAIM:
+            claims = fields.claims
+            if claims is None:
+                fields.claims = claims = {}
+            claims[start] = _joined(claims.get(start), value)
+        elif role is _CONTENT_LENGTH:
+            fields.content_length = _joined(fields.content_length, value)
+        elif role is _TRANSFER_ENCODING:
+            fields.transfer_encoding = _joined(fields.transfer_encoding, value)
+        elif role is _EXPECT:
+            fields.expect = _joined(fields.expect, value)
+        elif role is _UPGRADE:
+            upgrade = _joined(upgrade, value)
+    if options is not None:
+        fields.close = b"close" in options
+        fields.keep_alive = b"keep-alive" in options
+        # RFC 9110 section 7.8: Upgrade is ignored in HTTP/1.0, and without its Connection option.
+        if upgrade is not None and minor and b"upgrade" in options:
+            fields.upgrades_to_websocket = upgrade.lower() == b"websocket"
+        if not options <= _CONNECTION_WORDS:
+            fields.kept = _without(kept, options)
+    return fields
+
+
+def response_fields(raw: RawFields) -> ResponseFields:
+    """Walk the fields of a response once. Dropped: hop-by-hop fields and those that Connection names.
+
+    Raises LocalReply (502) for a name that is not a token.
+    """
+    fields = ResponseFields()
+    kept = fields.kept
+    known = _known_in_responses
+    options: frozenset[bytes] | None = None
+    upgrade: bytes | None = None
+    for name, value in raw:
+        role, start = known.get(name) or _learn_response(name)
+        if role is _KEEP:
+            kept.append(b"".join((start, value, _CRLF)))
+        elif role is _CONTENT_LENGTH:
+            fields.content_length = _joined(fields.content_length, value)
+            kept.append(b"".join((start, value, _CRLF)))
+        elif role is _CONNECTION:
+            options = connection_options(value) if options is None else options | connection_options(value)
+        elif role is _TRANSFER_ENCODING:
+            fields.transfer_encoding = _joined(fields.transfer_encoding, value)
+        elif role is _UPGRADE:
+            upgrade = _joined(upgrade, value)
+    if options is not None:
+        fields.close = b"close" in options
+        fields.keep_alive = b"keep-alive" in options
+        if upgrade is not None and b"upgrade" in options:
+            fields.upgrades_to_websocket = upgrade.lower() == b"websocket"
+        if not options <= _CONNECTION_WORDS:
+            fields.kept = _without(kept, options)
+    return fields
+
+
+def connection_options(value: bytes) -> frozenset[bytes]:
+    """The options of one Connection field, lower case (RFC 9110 section 7.6.1). What is no token is left out."""
+    usual = _CONNECTION_OPTIONS.get(value)
+    if usual is not None:
+        return usual
+    options = (option.strip(b" \t") for option in value.split(b","))
+    return frozenset(option.lower() for option in options if valid_name(option))
+
+
+def _joined(before: bytes | None, value: bytes) -> bytes:
+    """One value of several fields with the same name (RFC 9110 section 5.3)."""
+    return value if before is None else b"%b, %b" % (before, value)
+
+
+def _without(kept: list[bytes], options: frozenset[bytes]) -> list[bytes]:
+    """The lines that Connection does not name; framing and Host are not its to remove."""
+    named = options - _NEVER_STRIPPED
+    return [line for line in kept if _line_name(line) not in named]
+
+
+def _line_name(line: bytes) -> bytes:
+    return line[: line.index(b":")].lower()
+
+
+def _learn_request(name: bytes) -> tuple[_Role, bytes]:
+    """The role of a name as a client sent it. Raises LocalReply."""
+    if valid_name(name) is None:
+        raise LocalReply(400, Reason.BAD_REQUEST, "malformed field name", close=True)
+    lower = name.lower()
+    if lower in CLAIMS or lower.startswith(_CLAIM_PREFIX):
+        return _remember(_known_in_requests, name, _CLAIM, lower)
+    if b"_" in lower:
+        return _remember(_known_in_requests, name, _DROP, b"")
+    return _remember(_known_in_requests, name, _REQUEST_ROLES.get(lower, _KEEP), name + b": ")
+
+
+def _learn_response(name: bytes) -> tuple[_Role, bytes]:
+    """The role of a name as an endpoint sent it. Raises LocalReply."""
+    if valid_name(name) is None:
+        raise LocalReply(502, Reason.BAD_GATEWAY_RESPONSE, "malformed field name", close=True)
+    return _remember(_known_in_responses, name, _RESPONSE_ROLES.get(name.lower(), _KEEP), name + b": ")
+
+
+def _remember(known: _Known, name: bytes, role: _Role, start: bytes) -> tuple[_Role, bytes]:
+    entry = (role, start)
+    if len(name) <= _CACHED_NAME_BYTES:
+        if len(known) >= _CACHED_NAMES:
+            known.clear()
+        known[name] = entry
+    return entry
