@@ -1,0 +1,7 @@
+"""The processes: who starts, who compiles, who serves, and what they say to each other.
+
+supervisor.py (PID 1) with listeners.py, child.py and channel.py: standard library only. controller.py, the control
+plane, with reload.py (an edit's life), history.py, fleet.py (its workers) and view.py (what the admin API sees).
+worker.py, the data plane. link.py and transfer.py carry snapshots between the two; control.py is a child's end of
+the supervisor's channel.
+"""

@@ -1,0 +1,214 @@
+"""The listening sockets: opened once by the supervisor, kept by it, inherited by every child.
+
+In: settings, and sockets that a service manager passed (LISTEN_FDS). Out: Listeners, or StartupError with one clear
+line. Standard library only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, replace
+
+from ingressd.errors import StartupError
+from ingressd.settings import OFF, Settings
+
+BACKLOG = 4096
+"""Connections that may wait while a worker is replaced; the kernel caps it at net.core.somaxconn (4096)."""
+
+FIRST_INHERITED = 3
+"""SD_LISTEN_FDS_START of sd_listen_fds(3)."""
+
+PURPOSES = ("http", "https", "admin")
+
+
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """`http` and `https`: one SO_REUSEPORT socket a worker, or what was inherited. `admin`: for the controller."""
+
+    http: tuple[socket.socket, ...] = ()
+    https: tuple[socket.socket, ...] = ()
+    admin: socket.socket | None = None
+
+    def share(self, sockets: Sequence[socket.socket], index: int, workers: int) -> list[socket.socket]:
+        """Those of `sockets` that worker `index` accepts on: none is left out and no worker goes without."""
+        if len(sockets) >= workers:
+            return list(sockets[index::workers])
+        return [sockets[index % len(sockets)]] if sockets else []
+
+    def resolved(self, settings: Settings) -> Settings:
+        """`settings` with the ports that were really opened."""
+        return replace(
+            settings,
+            http_port=_port(self.http[0]) if self.http else OFF,
+            https_port=_port(self.https[0]) if self.https else OFF,
+            admin_port=_port(self.admin) if self.admin else OFF,
+        )
+
+    def close_data(self) -> None:
+        """Stop listening for requests, so that clients are refused instead of queued while the workers drain."""
+        for sock in (*self.http, *self.https):
+            sock.close()
+
+    def close(self) -> None:
+        """Close everything."""
+        self.close_data()
+        if self.admin is not None:
+            self.admin.close()
+
+    def __str__(self) -> str:
+        parts = [("http", self.http), ("https", self.https), ("admin", (self.admin,) if self.admin else ())]
+        return " ".join(f"{name}={_name(sockets[0])}" for name, sockets in parts if sockets and sockets[0])
+
+
+def open_listeners(settings: Settings, inherited: Mapping[str, Sequence[socket.socket]]) -> Listeners:
+    """Open what `settings` asks for (`settings.workers` sockets a data port) and nobody has passed.
+
+    Raises StartupError: the port is busy, forbidden, or the address is not ours.
+    """
+    opened: list[socket.socket] = []
+
+    def data(purpose: str, port: int) -> tuple[socket.socket, ...]:
+        if inherited.get(purpose):
+            return tuple(inherited[purpose])
+        if port == OFF:
+            return ()
+        sockets = _open_shared(settings.bind, port, settings.workers, f"--{purpose}-port")
+        opened.extend(sockets)
+        return sockets
+
+    try:
+        http = data("http", settings.http_port)
+        https = data("https", settings.https_port)
+        if inherited.get("admin"):
+            admin: socket.socket | None = inherited["admin"][0]
+        elif settings.admin_port == OFF:
+            admin = None
+        else:
+            admin = _listen(settings.admin_bind, settings.admin_port, "--admin-port", shared=False)
+    except StartupError:
+        for sock in opened:
+            sock.close()
+        raise
+    return Listeners(http, https, admin)
+
+
+def adopt(environ: MutableMapping[str, str], settings: Settings, pid: int) -> dict[str, list[socket.socket]]:
+    """Take over what a service manager passed by the LISTEN_FDS protocol, and remove its variables.
+
+    LISTEN_FDNAMES names each socket http, https or admin; without such names their order is that of the ports which
+    are switched on. Raises StartupError when they do not fit.
+    """
+    addressee = environ.pop("LISTEN_PID", "")
+    count = environ.pop("LISTEN_FDS", "")
+    names = environ.pop("LISTEN_FDNAMES", "").split(":")
+    if addressee != str(pid) or not count.isdecimal() or int(count) == 0:
+        return {}
+    numbers = range(FIRST_INHERITED, FIRST_INHERITED + int(count))
+    if not set(names) & set(PURPOSES):
+        ports = (settings.http_port, settings.https_port, settings.admin_port)
+        names = [purpose for purpose, port in zip(PURPOSES, ports, strict=True) if port != OFF][: len(numbers)]
+    if len(names) != len(numbers) or not set(names) <= set(PURPOSES):
+        raise StartupError(
+            f"LISTEN_FDS passes {len(numbers)} sockets named {':'.join(names)}: name each one http, https or admin"
+            " (FileDescriptorName= in the socket unit)"
+        )
+    adopted: dict[str, list[socket.socket]] = {}
+    for number, name in zip(numbers, names, strict=True):
+        adopted.setdefault(name, []).append(_adopt_one(number, name))
+    return adopted
+
+
+def _adopt_one(number: int, name: str) -> socket.socket:
+    try:
+        sock = socket.socket(fileno=number)
+        listening = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    except OSError as problem:
+        raise StartupError(f"LISTEN_FDS: descriptor {number} ({name}) is not a socket: {problem.strerror}") from problem
+    if not listening or sock.type != socket.SOCK_STREAM or sock.family not in (socket.AF_INET, socket.AF_INET6):
+        raise StartupError(f"LISTEN_FDS: descriptor {number} ({name}) is not a listening TCP socket")
+    sock.set_inheritable(False)
+    sock.setblocking(False)
+    return sock
+
+
+def _open_shared(host: str, port: int, count: int, option: str) -> tuple[socket.socket, ...]:
+    # SO_REUSEPORT would let a second ingressd of the same user join the port and take half of its connections:
+    # a bind without it finds out first.
+    if port:
+        _bind(host, port, option, shared=False).close()
+    sockets: list[socket.socket] = []
+    try:
+        for _ in range(count):
+            sockets.append(_listen(host, port, option, shared=True))
+            port = _port(sockets[0])
+    except StartupError:
+        for sock in sockets:
+            sock.close()
+        raise
+    return tuple(sockets)
+
+
+def _listen(host: str, port: int, option: str, *, shared: bool) -> socket.socket:
+    sock = _bind(host, port, option, shared=shared)
+    try:
+        sock.listen(BACKLOG)
+    except OSError as problem:
+        sock.close()
+        raise _refused(host, port, option, problem) from problem
+    return sock
+
+
+def _bind(host: str, port: int, option: str, *, shared: bool) -> socket.socket:
+    name = host.strip("[]")
+    try:
+        found = socket.getaddrinfo(name or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, protocol, _, address = found[0]
+        sock = socket.socket(family, kind, protocol)
+    except OSError as problem:
+        raise _refused(host, port, option, problem) from problem
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:
+            with contextlib.suppress(OSError):
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if name == "::" else 1)
+        sock.bind(address)
+    except OSError as problem:
+        sock.close()
+        raise _refused(host, port, option, problem) from problem
+    return sock
+
+
+def _refused(host: str, port: int, option: str, problem: OSError) -> StartupError:
+    ways_out = {
+        errno.EADDRINUSE: f"another program has this port: stop it, or choose another with {option}",
+        errno.EACCES: f"ports below 1024 need root or CAP_NET_BIND_SERVICE: choose another with {option}",
+        errno.EADDRNOTAVAIL: "no network interface here has this address",
+        errno.EMFILE: "too many open files: raise `ulimit -n`",
+    }
+    what = problem.strerror or str(problem)
+    if problem.errno is not None and problem.errno in ways_out:
+        what = os.strerror(problem.errno)
+        way_out = f" ({ways_out[problem.errno]})"
+    else:
+        way_out = ""
+    return StartupError(f"cannot listen on {_join(host.strip('[]'), port)}: {what[:1].lower()}{what[1:]}{way_out}")
+
+
+def _port(sock: socket.socket) -> int:
+    port: int = sock.getsockname()[1]
+    return port
+
+
+def _name(sock: socket.socket) -> str:
+    return _join(*sock.getsockname()[:2])
+
+
+def _join(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
