@@ -1,0 +1,70 @@
+"""The command line: which commands there are, and how any mistake becomes one clear line.
+
+In: sys.argv. Out: an exit code (0, 1 = found something, 2 = wrong usage or no way to work). What a command does is in
+its own file, and heavy imports are in its body, so that --help stays quick.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+import ingressd
+from ingressd.cli import run
+from ingressd.cli.console import USAGE, complain, silence_stdout
+from ingressd.errors import StartupError
+
+app = typer.Typer(
+    name="ingressd",
+    help="The Ingress controller without a cluster: Kubernetes manifests in, routed HTTPS out, every edit live.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"ingressd {ingressd.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _global_options(
+    version: Annotated[bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show it.")] = False,
+) -> None:
+    pass
+
+
+app.command("run")(run.run)
+
+
+# typer keeps click's exceptions to itself: BadParameter is the public one, a UsageError, which is a ClickException.
+_CommandLineError: type[Exception] = typer.BadParameter.__mro__[2]
+
+
+def main() -> None:
+    """Run the command that sys.argv names, and exit."""
+    sys.exit(_run(sys.argv[1:]))
+
+
+def _run(arguments: list[str]) -> int:
+    try:
+        return app(arguments, prog_name="ingressd", standalone_mode=False) or 0
+    except _CommandLineError as error:
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else "ingressd"
+        message = error.format_message()  # type: ignore[attr-defined]
+        complain(f"{message.rstrip('.')} (see `{command} --help`)")
+        return USAGE
+    except StartupError as error:
+        complain(str(error))
+        return USAGE
+    except typer.Abort:
+        return 130
+    except BrokenPipeError:
+        silence_stdout()
+        return 1

@@ -1,0 +1,218 @@
+"""Every setting once: its flag and its words. Flags, INGRESSD_* variables, keys of a settings file and the reference
+in docs/settings.md are all made from this table.
+
+In: nothing. Out: FLAGS, and `takes_settings`, which puts them on a command. What a value must look like is said in
+setting_types.py, so that `--help` need not import pydantic.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+
+from ingressd.settings import Settings
+
+PREFIX = "INGRESSD_"
+LIMIT_PREFIX = "INGRESSD_LIMIT_"
+
+
+@dataclass(frozen=True, slots=True)
+class SettingFlag:
+    """One field of Settings as the operator meets it."""
+
+    field: str
+    flag: str
+    help: str
+    metavar: str = ""
+    """Empty for a switch."""
+    compiles: bool = False
+    """The compiled table depends on it: the commands that work without a running proxy take it too."""
+
+    @property
+    def key(self) -> str:
+        """The name in a settings file."""
+        return self.flag.removeprefix("--").replace("-", "_")
+
+    @property
+    def variable(self) -> str:
+        """The environment variable."""
+        return PREFIX + self.key.upper()
+
+    @property
+    def default(self) -> Any:
+        """What Settings has without it."""
+        return _DEFAULTS[self.field]
+
+    @property
+    def switch(self) -> bool:
+        """On or off, without a value."""
+        return isinstance(self.default, bool)
+
+    @property
+    def repeated(self) -> bool:
+        """May be given several times."""
+        return isinstance(self.default, tuple)
+
+
+_DEFAULTS: Mapping[str, Any] = {
+    field.name: field.default for field in dataclasses.fields(Settings) if field.name != "limits"
+}
+
+PATHS = SettingFlag("paths", "--paths", "Folders or files with manifests; folders recursively.", "DIR...")
+
+FLAGS = (
+    SettingFlag("http_port", "--http-port", "Port for HTTP: 0 is any free one, off is none.", "PORT"),
+    SettingFlag("https_port", "--https-port", "Port for HTTPS: 0 is any free one, off is none.", "PORT"),
+    SettingFlag("admin_port", "--admin-port", "Port of health, metrics and the API.", "PORT"),
+    SettingFlag("bind", "--bind", "Address for HTTP and HTTPS.", "ADDRESS"),
+    SettingFlag("admin_bind", "--admin-bind", "Address of the admin port.", "ADDRESS"),
+    SettingFlag("workers", "--workers", "Processes that carry traffic; auto is one a CPU.", "N|auto"),
+    SettingFlag("ingress_class", "--ingress-class", "Name of the Ingress class that is served.", "NAME", compiles=True),
+    SettingFlag("nginx_class", "--nginx-class", "Also serve Ingresses of the class nginx.", compiles=True),
+    SettingFlag("classless", "--classless", "Also serve Ingresses that name no class.", compiles=True),
+    SettingFlag(
+        "default_backend",
+        "--default-backend",
+        "Takes what no rule takes, instead of 404.",
+        "NAMESPACE/SERVICE:PORT",
+        compiles=True,
+    ),
+    SettingFlag(
+        "drain_timeout_s",
+        "--drain-timeout",
+        "Time that requests in flight have to end when the program stops.",
+        "SECONDS",
+    ),
+    SettingFlag(
+        "proxy_mode",
+        "--proxy-mode",
+        "kube-proxy's mode; so far every endpoint is picked by --scheduler. Later: iptables, ipvs.",
+        "MODE",
+        compiles=True,
+    ),
+    SettingFlag(
+        "scheduler",
+        "--scheduler",
+        "How the next endpoint is picked: rr, in turn. Later: wrr, lc, wlc, sh, dh, sed, nq and more.",
+        "NAME",
+        compiles=True,
+    ),
+    SettingFlag(
+        "trusted_proxies",
+        "--trusted-proxies",
+        "Networks of proxies before this one, whose X-Forwarded-* and Forwarded fields are believed.",
+        "CIDR,...",
+    ),
+    SettingFlag("forwarded_header", "--forwarded-header", "Send the RFC 7239 Forwarded field to backends."),
+    SettingFlag(
+        "https_redirect_port",
+        "--https-redirect-port",
+        "Port in redirects to HTTPS; 0 is the HTTPS port itself.",
+        "PORT",
+        compiles=True,
+    ),
+    SettingFlag(
+        "certificates",
+        "--certificate",
+        "A certificate and its key as PEM files, beside those of the Secrets.",
+        "CERT:KEY",
+        compiles=True,
+    ),
+    SettingFlag(
+        "default_certificate",
+        "--default-certificate",
+        "The certificate for names that no other one covers, instead of a self-made one.",
+        "CERT:KEY",
+        compiles=True,
+    ),
+    SettingFlag(
+        "external_name_allow",
+        "--external-name-allow",
+        "Loopback or link-local networks that an ExternalName may reach.",
+        "CIDR,...",
+        compiles=True,
+    ),
+    SettingFlag(
+        "dns_servers",
+        "--dns-servers",
+        "Name servers for discovery, instead of those of /etc/resolv.conf.",
+        "ADDRESS:PORT,...",
+    ),
+    SettingFlag("access_log", "--access-log", "Where requests are logged: - is standard output, or off.", "FILE"),
+    SettingFlag(
+        "access_log_format",
+        "--access-log-format",
+        "json, or nginx for ingress-nginx's default format.",
+        "FORMAT",
+    ),
+    SettingFlag(
+        "log_level",
+        "--log-level",
+        "debug, info, warning or error.",
+        "LEVEL",
+    ),
+    SettingFlag(
+        "log_format",
+        "--log-format",
+        "json, text, or auto: text on a terminal, JSON elsewhere.",
+        "FORMAT",
+    ),
+    SettingFlag("strict", "--strict", "Refuse to start when a manifest has a fault."),
+    SettingFlag(
+        "poll_interval_s",
+        "--poll-interval",
+        "How often the folders are compared, for file systems that send no events.",
+        "SECONDS",
+    ),
+    SettingFlag("watch_events", "--watch-events", "Use file system events; without them only the poll is left."),
+)
+
+
+def takes_settings(
+    flags: tuple[SettingFlag, ...], *, limits: bool = False
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Put `flags` on a typer command whose body takes them as `**flags`. typer reads a command's signature."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        signature = inspect.signature(command, eval_str=True)
+        own = [each for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]
+        added = [_parameter(flag) for flag in flags]
+        if limits:
+            added.append(_option("limit", list[str], "--limit", "NAME=VALUE", "One limit of docs/limits.md."))
+        added.append(_option("settings", str, "--settings", "FILE", "A YAML or JSON file with any of these settings."))
+        command.__signature__ = signature.replace(parameters=own + added)  # type: ignore[attr-defined]
+        return command
+
+    return decorate
+
+
+def _parameter(flag: SettingFlag) -> inspect.Parameter:
+    if flag.switch:
+        state = "on" if flag.default else "off"
+        names = f"{flag.flag}/--no-{flag.flag.removeprefix('--')}"
+        return _option(flag.field, bool, names, None, f"{flag.help} [{state}]")
+    default = shown_default(flag)
+    text = f"{flag.help} [{default}]" if default else flag.help
+    return _option(flag.field, list[str] if flag.repeated else str, flag.flag, flag.metavar, text)
+
+
+def shown_default(flag: SettingFlag) -> str:
+    """The default as an operator would write it; empty when there is none."""
+    default = flag.default
+    if flag.field == "workers":
+        return "auto"
+    if default is None or default == ():
+        return ""
+    return f"{default:g}" if isinstance(default, float) else str(default)
+
+
+def _option(name: str, kind: Any, flag: str, metavar: str | None, text: str) -> inspect.Parameter:
+    option = typer.Option(flag, metavar=metavar, help=text, show_default=False)
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
+    )

@@ -1,0 +1,162 @@
+"""What a setting's value must look like: pydantic types that read text as well as YAML and JSON values.
+
+In: what an operator wrote. Out: the value that Settings holds, or ValueError in words that name the way out. These
+types know neither flags nor files.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, Any, get_type_hints
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from ingressd.balancing.registry import SCHEDULERS
+from ingressd.settings import OFF, Limits
+
+_BACKEND = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?/[a-z]([a-z0-9-]*[a-z0-9])?:[a-z0-9]([a-z0-9-]*[a-z0-9])?")
+
+
+def _port(value: object) -> int:
+    text = str(value).strip().lower()
+    if text == "off":
+        return OFF
+    if not text.isascii() or not text.isdigit() or int(text) > 65535:
+        raise ValueError("a port is a number from 0 (any free one) to 65535, or off")
+    return int(text)
+
+
+def _workers(value: object) -> int:
+    text = str(value).strip().lower()
+    if text == "auto":
+        return 0
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 1024:
+        raise ValueError("the number of workers is 1 to 1024, or auto (one a CPU)")
+    return int(text)
+
+
+def _address(value: str) -> str:
+    try:
+        return str(ipaddress.ip_address(value.strip("[]")))
+    except ValueError:
+        raise ValueError("an address to listen on is an IP address, such as 127.0.0.1, 0.0.0.0 or ::") from None
+
+
+def _cidr(value: str) -> str:
+    try:
+        return str(ipaddress.ip_network(value, strict=False))
+    except ValueError:
+        raise ValueError(f"{value!r} is not a network such as 10.0.0.0/8 or fd00::/8") from None
+
+
+def _name_server(value: str) -> str:
+    host, port = value, "53"
+    if value.startswith("[") and "]" in value:
+        host, _, rest = value[1:].partition("]")
+        port = rest.removeprefix(":") or port
+    elif value.count(":") == 1:
+        host, _, port = value.partition(":")
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        address = None
+    if address is None or not port.isdigit() or not 1 <= int(port) <= 65535:
+        raise ValueError(f"{value!r} is not ADDRESS or ADDRESS:PORT of a name server")
+    return f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
+
+
+def _certificate(value: object) -> tuple[str, str]:
+    chain, _, key = str(value).partition(":")
+    if not chain or not key:
+        raise ValueError(f"{value!r} is not CERTIFICATE-FILE:KEY-FILE")
+    return chain, key
+
+
+def _backend(value: str) -> str:
+    if value and not _BACKEND.fullmatch(value):
+        raise ValueError("a default backend is NAMESPACE/SERVICE:PORT, such as default/web:80")
+    return value
+
+
+def _items(separator: str) -> Callable[[object], object]:
+    """A list may come as a list, as one text, or as a list of texts (a repeated flag)."""
+
+    def split(value: object) -> object:
+        if isinstance(value, str):
+            value = [value]
+        if not isinstance(value, Iterable):
+            return value
+        return [item.strip() for text in value for item in str(text).split(separator) if item.strip()]
+
+    return split
+
+
+def one_of(built: Iterable[str], later: Iterable[str] = ()) -> Any:
+    """A word out of `built`; a word out of `later` is refused as not built yet."""
+    built = tuple(built)
+    later = tuple(word for word in later if word not in built)
+
+    def check(value: str) -> str:
+        if value in built:
+            return value
+        choice = " or ".join(built) if len(built) < 3 else f"{', '.join(built[:-1])} or {built[-1]}"
+        if value in later:
+            raise ValueError(f"{value} is not built yet; choose {choice}")
+        raise ValueError(f"{value!r} is not known; choose {choice}")
+
+    return Annotated[str, AfterValidator(check)]
+
+
+Port = Annotated[int, BeforeValidator(_port)]
+RedirectPort = Annotated[int, Field(ge=0, le=65535)]
+Workers = Annotated[int, BeforeValidator(_workers)]
+Address = Annotated[str, AfterValidator(_address)]
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Interval = Annotated[float, Field(ge=0.01, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0)]
+Backend = Annotated[str, AfterValidator(_backend)]
+Cidrs = Annotated[tuple[Annotated[str, AfterValidator(_cidr)], ...], BeforeValidator(_items(","))]
+NameServers = Annotated[tuple[Annotated[str, AfterValidator(_name_server)], ...], BeforeValidator(_items(","))]
+CertificatePair = Annotated[tuple[str, str], BeforeValidator(_certificate)]
+CertificatePairs = Annotated[tuple[CertificatePair, ...], BeforeValidator(_items(","))]
+Paths = Annotated[tuple[str, ...], BeforeValidator(_items(os.pathsep))]
+
+TYPES: Mapping[str, Any] = {
+    "paths": Paths,
+    "http_port": Port,
+    "https_port": Port,
+    "admin_port": Port,
+    "bind": Address,
+    "admin_bind": Address,
+    "workers": Workers,
+    "ingress_class": str,
+    "nginx_class": bool,
+    "classless": bool,
+    "default_backend": Backend,
+    "drain_timeout_s": Seconds,
+    "proxy_mode": one_of(["nftables"], ["iptables", "ipvs"]),
+    "scheduler": one_of(SCHEDULERS, ["wrr", "lc", "wlc", "sh", "dh", "sed", "nq", "random", "p2c", "ewma", "maglev"]),
+    "trusted_proxies": Cidrs,
+    "forwarded_header": bool,
+    "https_redirect_port": RedirectPort,
+    "certificates": CertificatePairs,
+    "default_certificate": CertificatePair,
+    "external_name_allow": Cidrs,
+    "dns_servers": NameServers,
+    "access_log": str,
+    "access_log_format": one_of(["json", "nginx"]),
+    "log_level": one_of(["debug", "info", "warning", "error"]),
+    "log_format": one_of(["auto", "json", "text"]),
+    "strict": bool,
+    "poll_interval_s": Interval,
+    "watch_events": bool,
+}
+"""Field of Settings -> the type of its value."""
+
+LIMIT_TYPES: Mapping[str, Any] = {
+    name: Count if hint is int else Seconds for name, hint in get_type_hints(Limits).items()
+}
+"""Field of Limits -> the type of its value."""
