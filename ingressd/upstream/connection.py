@@ -295,7 +295,7 @@ class UpstreamConnection(BaseProtocol):
             if not data or self.sink is not sink:
                 return
         fields = response_fields(head.fields)
-        framing = response_framing(self._method, status, fields)
+        framing = response_framing(self._method, status, fields, head.minor)
         decoder = body_decoder(framing, self._limits)
         self._reusable = not fields.close and (head.minor == 1 or fields.keep_alive)
         if decoder is None:

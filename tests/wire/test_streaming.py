@@ -185,7 +185,7 @@ async def test_drain_finishes_what_is_in_progress() -> None:
 
     async with backend(conversation) as app, running(snapshot([app.port])) as edge:
         idle_reader, idle = await edge.connect()
-        idle.write(b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n")
+        idle.write(b"HEAD /nowhere HTTP/1.1\r\nHost: a\r\nExpect: nothing\r\n\r\n")
         await idle_reader.readuntil(b"\r\n\r\n")
         reader, writer = await edge.connect()
         writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
