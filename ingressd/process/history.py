@@ -36,8 +36,6 @@ class Reload:
     applied_at: datetime
     trigger: str
     """What started it: `start`, `edit`, `certificates` or `signal`."""
-    files: tuple[str, ...]
-    """Files in which something changed, as far as known."""
     routes: RouteChanges
     faults: int
     milliseconds: float
@@ -50,7 +48,6 @@ class Reload:
             "snapshot": self.snapshot,
             "applied_at": isoformat(self.applied_at),
             "trigger": self.trigger,
-            "files": list(self.files),
             "added": self.routes.added,
             "changed": self.routes.changed,
             "removed": self.routes.removed,
@@ -59,9 +56,8 @@ class Reload:
         }
 
     def __str__(self) -> str:
-        where = f" of {', '.join(self.files)}" if self.files else ""
         return (
-            f"generation {self.generation} serves after {self.trigger}{where}: {self.routes.added} routes added,"
+            f"generation {self.generation} serves after {self.trigger}: {self.routes.added} routes added,"
             f" {self.routes.changed} changed, {self.routes.removed} removed; faults: {self.faults};"
             f" {self.milliseconds:.0f} ms"
         )

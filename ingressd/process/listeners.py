@@ -129,6 +129,7 @@ def _adopt_one(number: int, name: str) -> socket.socket:
     except OSError as problem:
         raise StartupError(f"LISTEN_FDS: descriptor {number} ({name}) is not a socket: {problem.strerror}") from problem
     if not listening or sock.type != socket.SOCK_STREAM or sock.family not in (socket.AF_INET, socket.AF_INET6):
+        sock.close()
         raise StartupError(f"LISTEN_FDS: descriptor {number} ({name}) is not a listening TCP socket")
     sock.set_inheritable(False)
     sock.setblocking(False)

@@ -1,0 +1,229 @@
+"""The life of an edit: source -> ResourceSet -> compile -> warm -> publish -> every worker serves it -> applied.
+
+In: triggers (an edit, a signal, a change of endpoints, the clock). Out: snapshots to the fleet, and a History.
+Reading and compiling run in a thread. It never knows processes or sockets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from ingressd.compile.compiler import Compilation, compile_snapshot
+from ingressd.compile.options import CompileOptions
+from ingressd.discovery.base import Query
+from ingressd.discovery.watcher import Watcher
+from ingressd.errors import Severity, StartupError
+from ingressd.model.resource_set import ResourceSet
+from ingressd.process.history import History, Reload, RouteChanges, route_changes
+from ingressd.process.transfer import differs, full
+from ingressd.settings import OFF, Settings
+from ingressd.sources.base import Source
+from ingressd.table.snapshot import Snapshot, diff
+
+WARM_S = 0.5
+"""How long a snapshot waits for the first answer of a newly asked discovery provider, so that an edit which adds a
+name does not turn requests away while it resolves."""
+CLOCK_S = 3600.0
+"""Certificates expire without any edit: their faults are looked at again this often."""
+
+_log = logging.getLogger("ingressd.reload")
+
+
+class Trigger(StrEnum):
+    """Why the sources are compiled again."""
+
+    START = "start"
+    EDIT = "edit"
+    CERTIFICATES = "certificates"
+    SIGNAL = "signal"
+    DISCOVERY = "discovery"
+    CLOCK = "clock"
+
+
+_EDITS = frozenset({Trigger.START, Trigger.EDIT, Trigger.CERTIFICATES, Trigger.SIGNAL})
+"""Those that count as an edit; the others may change endpoints and faults, but no generation."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Edit:
+    """Published, but not yet served by every worker."""
+
+    snapshot: int
+    trigger: str
+    routes: RouteChanges
+    faults: int
+    noticed_at: float
+
+
+class Reloader:
+    """One compilation at a time; triggers that come meanwhile are taken together next."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        source: Source,
+        watcher: Watcher,
+        publish: Callable[[Snapshot], None],
+        cycled: Callable[[], None],
+        *,
+        generation: int = 0,
+        snapshot: int = 0,
+    ) -> None:
+        """`publish` gets each new snapshot, `cycled` is called after each compilation.
+
+        `generation` and `snapshot` are what an earlier controller had reached.
+        """
+        self._settings = settings
+        self._source = source
+        self._watcher = watcher
+        self._publish = publish
+        self._cycled = cycled
+        self._triggers: set[Trigger] = set()
+        self._triggered = asyncio.Event()
+        self._answered = asyncio.Event()
+        self._resources: ResourceSet | None = None
+        self._queries: frozenset[Query] = frozenset()
+        self._edits: deque[_Edit] = deque()
+        self._resumed = generation > 0
+        self._changed_meanwhile = False
+        self.generation = generation
+        """Applied edits: what the API shows."""
+        self.number = snapshot
+        """Generation of the newest published Snapshot; changes of endpoints count too."""
+        self.compilation: Compilation | None = None
+        self.snapshot: Snapshot | None = None
+        """The newest that was published."""
+        self.history = History()
+
+    def trigger(self, why: Trigger) -> None:
+        """Compile again, soon."""
+        self._triggers.add(why)
+        self._triggered.set()
+
+    def answered(self) -> None:
+        """A discovery provider has a new answer."""
+        self._answered.set()
+        self.trigger(Trigger.DISCOVERY)
+
+    async def start(self) -> None:
+        """Load, compile and publish for the first time. Raises StartupError."""
+        await self._cycle({Trigger.START})
+
+    async def run(self) -> None:
+        """Follow the triggers for ever. Whatever goes wrong, the last snapshot stays."""
+        while True:
+            await self._triggered.wait()
+            self._triggered.clear()
+            triggers, self._triggers = self._triggers, set()
+            try:
+                await self._cycle(triggers)
+            except Exception:
+                _log.exception("the reload failed: snapshot %d is still served", self.number)
+
+    def advance(self, served: int, *, changed: bool) -> list[Reload]:
+        """Every worker serves snapshot `served` or a newer one: note the edits that are applied by that.
+
+        `changed`: a worker said that it differs from what it served before. Only the first snapshot after a crash
+        of the controller needs that word: then nobody else knows whether an edit happened meanwhile.
+        """
+        self._changed_meanwhile = self._changed_meanwhile or changed
+        applied: list[Reload] = []
+        while self._edits and served >= self._edits[0].snapshot:
+            edit = self._edits.popleft()
+            if not self._resumed or self._changed_meanwhile or edit.trigger != Trigger.START:
+                self.generation += 1
+            reload = Reload(
+                generation=self.generation,
+                snapshot=edit.snapshot,
+                applied_at=datetime.now(UTC),
+                trigger=edit.trigger,
+                routes=edit.routes,
+                faults=edit.faults,
+                milliseconds=(time.monotonic() - edit.noticed_at) * 1000,
+            )
+            self.history.add(reload)
+            applied.append(reload)
+            _log.info("%s", reload)
+        return applied
+
+    async def _cycle(self, triggers: set[Trigger]) -> None:
+        noticed_at = time.monotonic()
+        edits = triggers & _EDITS
+        resources = self._resources
+        if resources is None or edits:
+            resources = await asyncio.to_thread(self._source.load)
+            if resources is self._resources and edits == {Trigger.EDIT}:
+                return
+        compilation = await self._compile(resources)
+        if await self._warm(compilation.queries):
+            compilation = await self._compile(resources)
+        if self.compilation is None:
+            self._refuse_if_strict(compilation)
+        changes = self._take(resources, compilation)
+        if edits:
+            trigger = "+".join(sorted(edits))
+            faults = len(compilation.faults)
+            self._edits.append(_Edit(self.number, trigger, changes, faults, noticed_at))
+        self._cycled()
+
+    async def _compile(self, resources: ResourceSet) -> Compilation:
+        https_port = None if self._settings.https_port == OFF else self._settings.https_port
+        options = CompileOptions.from_settings(self._settings, https_port, datetime.now(UTC))
+        return await asyncio.to_thread(compile_snapshot, resources, dict(self._watcher.answers), options, self.snapshot)
+
+    async def _warm(self, queries: frozenset[Query]) -> bool:
+        """Ask the discovery providers what `queries` want to know. Returns whether new answers came."""
+        added = queries - self._queries
+        self._queries = queries
+        self._watcher.watch(queries)
+        if not added:
+            return False
+        deadline = time.monotonic() + WARM_S
+        while not added <= self._watcher.answers.keys() and time.monotonic() < deadline:
+            self._answered.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                    await self._answered.wait()
+        return bool(added & self._watcher.answers.keys())
+
+    def _take(self, resources: ResourceSet, compilation: Compilation) -> RouteChanges:
+        """Make `compilation` the newest one; publish its snapshot unless it says what the last one said."""
+        self._resources = resources
+        self.compilation = compilation
+        new = replace(compilation.snapshot, generation=self.number + 1)
+        old = self.snapshot
+        delta = full(new) if old is None else diff(old, new)
+        if old is not None and not differs(old, new, delta):
+            return RouteChanges()
+        self.number += 1
+        self.snapshot = new
+        self._publish(new)
+        return route_changes(old or Snapshot(), new, delta)
+
+    def _refuse_if_strict(self, compilation: Compilation) -> None:
+        errors = [fault for fault in compilation.faults if fault.severity == Severity.ERROR]
+        if self._settings.strict and errors:
+            lines = "\n".join(str(fault) for fault in errors)
+            raise StartupError(f"the manifests have {len(errors)} errors, and --strict refuses them:\n{lines}")
+
+
+def stamp(paths: Iterable[str]) -> dict[str, tuple[int, int, int] | None]:
+    """What tells an edited file from the one before: inode, size and modification time; None = not there."""
+    stamps: dict[str, tuple[int, int, int] | None] = {}
+    for path in paths:
+        try:
+            status = os.stat(path)
+        except OSError:
+            stamps[path] = None
+        else:
+            stamps[path] = (status.st_ino, status.st_size, status.st_mtime_ns)
+    return stamps
