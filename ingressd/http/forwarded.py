@@ -1,0 +1,292 @@
+"""Who the client is, and the fields that tell the upstream: X-Forwarded-*, X-Real-IP, X-Request-ID, Forwarded.
+
+In: the peer's address, the connection's scheme and port, a request's claims. Out: the origin of the request, and
+lines ready to send. What an untrusted peer claims is neither believed nor passed on.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import random
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from ingressd.errors import LocalReply
+from ingressd.http.authority import split_port
+from ingressd.http.fields import RequestFields
+
+_HOPS = 64
+"""How many proxies back a client is looked for."""
+
+_REMEMBERED = 4096
+_REMEMBERED_BYTES = 64
+_SCHEMES = {b"http": "http", b"https": "https"}
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_RENDERED_HERE = frozenset(
+    {
+        b"forwarded",
+        b"x-forwarded-for",
+        b"x-forwarded-host",
+        b"x-forwarded-port",
+        b"x-forwarded-proto",
+        b"x-forwarded-scheme",
+        b"x-real-ip",
+        b"x-request-id",
+        b"x-scheme",
+    }
+)
+
+_well_formed_id = re.compile(rb"[A-Za-z0-9._\-]{1,128}").fullmatch
+_port_digits = re.compile(rb"[0-9]{1,5}").fullmatch
+_token = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++").fullmatch
+_elements = re.compile(rb'(?:[^",]|"(?:[^"\\]|\\.)*+")++', re.DOTALL).findall
+_pairs = re.compile(rb'([A-Za-z]++)=(?:"((?:[^"\\]|\\.)*+)"|([^\t ;,"]++))', re.DOTALL).findall
+
+
+class TrustedProxies:
+    """The networks whose word about the client is taken."""
+
+    __slots__ = ("_known", "_networks")
+
+    def __init__(self, cidrs: Iterable[str] = ()) -> None:
+        """Raises ValueError for what is neither a network nor an address."""
+        self._networks = tuple(ipaddress.ip_network(cidr, strict=False) for cidr in cidrs)
+        self._known: dict[bytes, tuple[str, bool]] = {}
+
+    def trusts(self, address: str) -> bool:
+        """Whether `address` is a trusted proxy's."""
+        return bool(self._networks) and self.hop(address.encode("latin-1", "replace"))[1]
+
+    def hop(self, node: bytes) -> tuple[str, bool]:
+        """The address in an entry of X-Forwarded-For or a `for` of Forwarded, and whether it is trusted.
+
+        A port is left out, and an IPv4 address in IPv6 is IPv4. The address is empty when there is none.
+        """
+        known = self._known.get(node)
+        if known is None:
+            address = _address(node)
+            trusted = address is not None and any(address in network for network in self._networks)
+            known = ("" if address is None else str(address), trusted)
+            if len(node) <= _REMEMBERED_BYTES:
+                if len(self._known) >= _REMEMBERED:
+                    self._known.clear()
+                self._known[node] = known
+        return known
+
+
+class Origin(NamedTuple):
+    """Where a request comes from, as far as the trusted proxies know."""
+
+    address: str
+    scheme: str
+    """`http` or `https`."""
+
+
+class _Claims(NamedTuple):
+    """What a trusted peer says, as far as it is well formed."""
+
+    hops: tuple[str, ...]
+    """Addresses from the client to the proxy before the peer; empty when the peer names none."""
+    scheme: str
+    host: bytes
+    """Empty: not claimed."""
+    port: int
+
+
+class ForwardedBlock:
+    """The forwarding fields of one client connection; make it when the connection opens.
+
+    Everything that stays the same from request to request is formatted once, so that `render` costs little more
+    than the request id while the host stays the same.
+    """
+
+    __slots__ = (
+        "_believed",
+        "_host",
+        "_lines",
+        "_origin",
+        "_peer",
+        "_port",
+        "_proxies",
+        "_rfc7239",
+        "_said",
+        "trusted",
+    )
+
+    def __init__(self, peer: str, *, scheme: str, port: int, proxies: TrustedProxies, rfc7239: bool = True) -> None:
+        """`peer`: the address that the connection comes from. `port`: the local one. `rfc7239`: send Forwarded too."""
+        address, self.trusted = proxies.hop(peer.encode("latin-1", "replace"))
+        self._peer = address or "unknown"
+        self._port = port
+        self._proxies = proxies
+        self._rfc7239 = rfc7239
+        self._origin = Origin(self._peer, scheme)
+        self._said: dict[bytes, bytes] | None = None
+        self._believed: _Claims | None = None
+        self._host = b""
+        self._lines = self._own_lines(b"")
+
+    def origin(self, fields: RequestFields) -> Origin:
+        """The client's address and scheme: the connection's, or what a trusted peer says."""
+        if not self.trusted or fields.claims is None:
+            return self._origin
+        claims = self._believe(fields.claims)
+        return Origin(claims.hops[0] if claims.hops else self._peer, claims.scheme)
+
+    def request_id(self, fields: RequestFields) -> str:
+        """A trusted peer's X-Request-ID when it is well formed, else a new one."""
+        if self.trusted and fields.claims is not None:
+            claimed = fields.claims.get(b"x-request-id", b"")
+            if _well_formed_id(claimed):
+                return claimed.decode("ascii")
+        return new_request_id()
+
+    def render(self, fields: RequestFields, host: bytes, request_id: str) -> bytes:
+        """The lines for the upstream, each with its CRLF. `host`: the valid authority of the request, or empty."""
+        if self.trusted and fields.claims is not None:
+            return b"%b%b\r\n" % (self._trusted_lines(fields.claims, host), request_id.encode("ascii"))
+        if host != self._host:
+            self._lines = self._own_lines(host)
+            self._host = host
+        return b"%b%b\r\n" % (self._lines, request_id.encode("ascii"))
+
+    def _own_lines(self, host: bytes) -> bytes:
+        """All lines for what this connection shows by itself, up to the value of X-Request-ID."""
+        peer, scheme = self._origin
+        forwarded = _element(peer, host, scheme)
+        return self._all_lines(peer.encode("ascii"), peer, host, self._port, scheme, forwarded)
+
+    def _trusted_lines(self, said: dict[bytes, bytes], host: bytes) -> bytes:
+        """All lines for a trusted peer's request: what it says, and behind that the peer itself."""
+        claims = self._believe(said)
+        peer, scheme = self._origin
+        client = claims.hops[0] if claims.hops else peer
+        claimed_host = claims.host or host
+        chain = said.get(b"x-forwarded-for")
+        forwarded = said.get(b"forwarded")
+        if chain is not None or forwarded is None:
+            # RFC 7239 section 7.4. A Forwarded that came beside X-Forwarded-For may be the client's own work.
+            elements = [_element(client, claimed_host, claims.scheme)]
+            elements += [b"for=" + _node(hop) for hop in claims.hops[1:]]
+            if claims.hops:
+                elements.append(_element(peer, host, scheme))
+        else:
+            elements = [forwarded, _element(peer, host, scheme)]
+        if chain is None:
+            chain = ", ".join(claims.hops).encode("ascii")
+        lines = self._all_lines(
+            b"%b, %b" % (chain, peer.encode("ascii")) if chain else peer.encode("ascii"),
+            client,
+            claimed_host,
+            claims.port,
+            claims.scheme,
+            b", ".join(elements),
+        )
+        return b"".join((*(b"%b: %b\r\n" % item for item in said.items() if item[0] not in _RENDERED_HERE), lines))
+
+    def _all_lines(self, chain: bytes, client: str, host: bytes, port: int, scheme: str, forwarded: bytes) -> bytes:
+        protocol = scheme.encode("ascii")
+        return b"%bX-Forwarded-For: %b\r\nX-Real-IP: %b\r\n%b%bX-Request-ID: " % (
+            b"X-Forwarded-Host: %b\r\n" % host if host else b"",
+            chain,
+            client.encode("ascii"),
+            b"X-Forwarded-Port: %d\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Scheme: %b\r\nX-Scheme: %b\r\n"
+            % (port, protocol, protocol, protocol),
+            b"Forwarded: %b\r\n" % forwarded if self._rfc7239 else b"",
+        )
+
+    def _believe(self, said: dict[bytes, bytes]) -> _Claims:
+        """The claims that are well formed; the connection speaks for the rest.
+
+        The client is found from the nearest proxy backwards, for as long as each one is trusted: what stands
+        further left may be anybody's. X-Forwarded-* goes before Forwarded.
+        """
+        if said is self._said and self._believed is not None:
+            return self._believed
+        hops, pairs = self._walk(said)
+        claimed_scheme = _SCHEMES.get((said.get(b"x-forwarded-proto") or pairs.get(b"proto", b"")).lower())
+        scheme = claimed_scheme or self._origin.scheme
+        host = said.get(b"x-forwarded-host") or pairs.get(b"host", b"")
+        host_port = _authority_port(host)
+        if host_port is None:
+            host = b""
+        digits = said.get(b"x-forwarded-port", b"")
+        if _port_digits(digits) and 1 <= int(digits) <= 65535:
+            port = int(digits)
+        elif claimed_scheme is None:
+            port = self._port
+        else:
+            port = host_port or _DEFAULT_PORTS[scheme]
+        self._said = said
+        self._believed = claims = _Claims(hops, scheme, host, port)
+        return claims
+
+    def _walk(self, said: dict[bytes, bytes]) -> tuple[tuple[str, ...], dict[bytes, bytes]]:
+        """The hops from the client on, and what Forwarded says in the client's element."""
+        chain = said.get(b"x-forwarded-for")
+        if chain is not None:
+            entries = [{b"for": entry.strip(b" \t")} for entry in chain.rsplit(b",", _HOPS)[-_HOPS:]]
+        else:
+            entries = [_element_pairs(element) for element in _elements(said.get(b"forwarded", b""))[-_HOPS:]]
+        hops: list[str] = []
+        pairs: dict[bytes, bytes] = {}
+        for entry in reversed(entries):
+            address, trusted = self._proxies.hop(entry.get(b"for", b""))
+            if not address:
+                break
+            hops.append(address)
+            pairs = entry
+            if not trusted:
+                break
+        return tuple(reversed(hops)), pairs
+
+
+def new_request_id() -> str:
+    """32 hexadecimal digits. Unique, not secret."""
+    return random.getrandbits(128).to_bytes(16, "big").hex()
+
+
+def _address(node: bytes) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """`192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]:80`, with or without a zone; else None."""
+    text = node.decode("latin-1")
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        address = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    return address
+
+
+def _authority_port(authority: bytes) -> int | None:
+    """The port of a well-formed authority, 0 when it names none; None when it is malformed."""
+    try:
+        return split_port(authority)[1] or 0
+    except LocalReply:
+        return None
+
+
+def _element_pairs(element: bytes) -> dict[bytes, bytes]:
+    """The pairs of one element of Forwarded, names in lower case (RFC 7239 section 4)."""
+    return {name.lower(): re.sub(rb"\\(.)", rb"\1", quoted) or plain for name, quoted, plain in _pairs(element)}
+
+
+def _element(address: str, host: bytes, scheme: str) -> bytes:
+    host_pair = b";host=" + _quoted(host) if host else b""
+    return b"for=%b%b;proto=%b" % (_node(address), host_pair, scheme.encode("ascii"))
+
+
+def _node(address: str) -> bytes:
+    """RFC 7239 section 6: an IPv6 address is bracketed and quoted."""
+    return (f'"[{address}]"' if ":" in address else address).encode("ascii")
+
+
+def _quoted(value: bytes) -> bytes:
+    if _token(value):
+        return value
+    return b'"%b"' % value.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
