@@ -109,18 +109,18 @@ class ForwardedBlock:
         "_peer",
         "_port",
         "_proxies",
-        "_rfc7239",
+        "_sends_forwarded",
         "_said",
         "trusted",
     )
 
-    def __init__(self, peer: str, *, scheme: str, port: int, proxies: TrustedProxies, rfc7239: bool = True) -> None:
-        """`peer`: the address that the connection comes from. `port`: the local one. `rfc7239`: send Forwarded too."""
+    def __init__(self, proxies: TrustedProxies, peer: str, scheme: str, port: int, *, forwarded: bool = True) -> None:
+        """`peer`: the address that the connection comes from; `port`: the local one; `forwarded`: send Forwarded too."""
         address, self.trusted = proxies.hop(peer.encode("latin-1", "replace"))
         self._peer = address or "unknown"
         self._port = port
         self._proxies = proxies
-        self._rfc7239 = rfc7239
+        self._sends_forwarded = forwarded
         self._origin = Origin(self._peer, scheme)
         self._said: dict[bytes, bytes] | None = None
         self._believed: _Claims | None = None
@@ -193,7 +193,7 @@ class ForwardedBlock:
             client.encode("ascii"),
             b"X-Forwarded-Port: %d\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Scheme: %b\r\nX-Scheme: %b\r\n"
             % (port, protocol, protocol, protocol),
-            b"Forwarded: %b\r\n" % forwarded if self._rfc7239 else b"",
+            b"Forwarded: %b\r\n" % forwarded if self._sends_forwarded else b"",
         )
 
     def _believe(self, said: dict[bytes, bytes]) -> _Claims:
