@@ -1,0 +1,60 @@
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PYTEST_ARGS ?=
+
+.PHONY: help venv demo certs test lint format check e2e-docker test-tools fresh-clone docs constraints clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+venv: $(VENV)/.installed ## Create .venv and install ingressd into it, with the tools for development
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ingressd needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: venv ## Demo apps, a development certificate and the proxy in front of examples/; prints curl lines
+	$(BIN)/ingressd demo
+
+certs: venv ## A development CA and a certificate for the examples, in certs/
+	$(BIN)/ingressd demo --certs-only
+
+test: venv ## Run the tests
+	$(BIN)/python -m pytest -n auto --dist loadgroup $(PYTEST_ARGS)
+
+lint: venv ## Formatting, ruff, mypy --strict and the floors of the house
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy --strict
+	$(BIN)/lint-imports
+
+format: venv ## Format the code and fix what ruff can fix
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+check: lint test ## What must be green before a commit
+
+e2e-docker: ## docker compose for real: build, curl, edit, scale (starts an engine of its own where it can)
+	scripts/e2e-docker
+
+test-tools: ## Install the programs that some tests drive (curl, wrk, nginx, openssl); needs root and apt-get
+	scripts/install-test-tools
+
+fresh-clone: ## Prove the two commands of the README in a fresh clone
+	scripts/fresh-clone
+
+docs: venv ## Write docs/settings.md anew from the table of the settings
+	$(BIN)/python scripts/settings-reference > docs/settings.md
+
+constraints: ## Write constraints.txt anew: the newest releases that pyproject.toml allows
+	scripts/pin-releases
+
+clean: ## Remove what the other targets made, but not certs/
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
