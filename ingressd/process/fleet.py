@@ -42,10 +42,11 @@ class Member:
 class Fleet:
     """All workers. `on_served(changed)` is called after each acknowledgement and each departure."""
 
-    def __init__(self, size: int, on_served: Callable[[bool], None], on_gone: Callable[[Export], None]) -> None:
+    def __init__(self, size: int, on_served: Callable[[bool], None]) -> None:
         self.size = size
+        self.departed: list[Export] = []
+        """What workers that are gone had counted: sums go on with it, so that no counter ever falls."""
         self._on_served = on_served
-        self._on_gone = on_gone
         self._members: dict[int, Member] = {}
         self._current: Snapshot | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -103,7 +104,7 @@ class Fleet:
             if self._members.get(index) is member:
                 del self._members[index]
             if member.export is not None:
-                self._on_gone(member.export)
+                self.departed.append(member.export)
             await link.close()
             self._on_served(False)
 
