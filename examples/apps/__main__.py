@@ -2,8 +2,8 @@
 
     python -m examples.apps --endpoints FILE
 
-Writes FILE, the EndpointSlices that say where every app is, then prints one line of JSON with the port of the name
-server that knows the partner, and serves until SIGINT or SIGTERM.
+Writes FILE, the EndpointSlices that say where every app is, then prints one line of JSON (`name_server`, which knows
+the partner's address, and `try`, commands to type), and serves until SIGINT or SIGTERM.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 
 from aiohttp import web
 
-from .cast import CAST, PARTNER_NAME, PARTNER_PORT, Part
+from .cast import CAST, PARTNER_NAME, PARTNER_PORT, TRY, Part
 from .echo import make_app as make_echo
 from .names import answer_for
 from .serving import listen, until_stopped
@@ -76,7 +76,7 @@ async def serve(endpoints: Path) -> None:
     unfinished = endpoints.with_name(f".{endpoints.name}.unfinished")
     unfinished.write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
     os.replace(unfinished, endpoints)
-    print(json.dumps({"name_server": f"127.0.0.1:{name_server_port}"}), flush=True)
+    print(json.dumps({"name_server": f"127.0.0.1:{name_server_port}", "try": TRY}), flush=True)
     await until_stopped()
     names.close()
     await asyncio.gather(*(runner.cleanup() for runner in runners))

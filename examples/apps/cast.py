@@ -37,3 +37,16 @@ CAST = (
     Part("fleet", echo.make_app, copies=3),
     Part("live", live.make_app),
 )
+
+TRY = (
+    "curl -H 'Host: shop.localhost' http://127.0.0.1:8080/cart",
+    "curl --cacert certs/ca.crt --resolve shop.localhost:8443:127.0.0.1 https://shop.localhost:8443/cart",
+    "curl -H 'Host: cats.blog.localhost' http://127.0.0.1:8080/",
+    "curl -H 'Host: cafe.localhost' http://127.0.0.1:8080/orders/7",
+    "curl -i -H 'Host: bank.localhost' http://127.0.0.1:8080/accounts",
+    "curl -H 'Host: nowhere.localhost' http://127.0.0.1:8080/",
+    "curl -H 'Host: partner.localhost' http://127.0.0.1:8080/",
+    "curl -H 'Host: fleet.localhost' http://127.0.0.1:8080/",
+    "curl -N -H 'Host: live.localhost' 'http://127.0.0.1:8080/events?count=3'",
+)
+"""What `ingressd demo` proposes to type; each is in the README of its story."""
