@@ -22,7 +22,7 @@ from aiohttp import web
 from .cast import CAST, PARTNER_NAME, PARTNER_PORT, TRY, Part
 from .echo import make_app as make_echo
 from .names import answer_for
-from .serving import listen, until_stopped
+from .serving import listen, stop_signal
 
 
 def endpoint_slice(service: str, copy: int, port: int) -> dict[str, Any]:
@@ -63,6 +63,7 @@ async def start_copies(part: Part) -> tuple[list[web.AppRunner], list[dict[str, 
 
 async def serve(endpoints: Path) -> None:
     """Start all, say where they are, serve until told to stop."""
+    stopped = stop_signal()
     runners: list[web.AppRunner] = []
     slices: list[dict[str, Any]] = []
     for part in CAST:
@@ -77,7 +78,7 @@ async def serve(endpoints: Path) -> None:
     unfinished.write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
     os.replace(unfinished, endpoints)
     print(json.dumps({"name_server": f"127.0.0.1:{name_server_port}", "try": TRY}), flush=True)
-    await until_stopped()
+    await stopped.wait()
     names.close()
     await asyncio.gather(*(runner.cleanup() for runner in runners))
 

@@ -46,7 +46,7 @@ TRY = (
     "curl -i -H 'Host: bank.localhost' http://127.0.0.1:8080/accounts",
     "curl -H 'Host: nowhere.localhost' http://127.0.0.1:8080/",
     "curl -H 'Host: partner.localhost' http://127.0.0.1:8080/",
-    "curl -H 'Host: fleet.localhost' http://127.0.0.1:8080/",
+    "curl -s -H 'Host: fleet.localhost' 'http://127.0.0.1:8080/[1-3]' | grep instance",
     "curl -N -H 'Host: live.localhost' 'http://127.0.0.1:8080/events?count=3'",
 )
 """What `ingressd demo` proposes to type; each is in the README of its story."""

@@ -24,18 +24,19 @@ async def listen(app: web.Application, address: str, port: int) -> tuple[web.App
     return runner, runner.addresses[0][1]
 
 
-async def until_stopped() -> None:
-    """Return at SIGINT or SIGTERM."""
+def stop_signal() -> asyncio.Event:
+    """Set at SIGINT or SIGTERM, which no longer end the process by themselves."""
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    await stopped.wait()
+    return stopped
 
 
 async def _serve(make_app: MakeApp, name: str, address: str, port: int) -> None:
+    stopped = stop_signal()
     runner, port = await listen(make_app(name), address, port)
     print(f"{name} listens on {address}:{port}", flush=True)
-    await until_stopped()
+    await stopped.wait()
     await runner.cleanup()
 
 

@@ -1,6 +1,6 @@
 """Say something into a WebSocket and print what comes back.
 
-    python examples/websocket-and-sse/say.py URL HOST WORD...
+python examples/websocket-and-sse/say.py URL HOST WORD...
 """
 
 from __future__ import annotations
