@@ -58,6 +58,7 @@ class Exchange:
         "_started",
         "_tried",
         "_tunnel",
+        "_upgrading",
         "_upstream_started",
         "attempts",
         "authority",
@@ -131,6 +132,7 @@ class Exchange:
         self._request_bytes = b""
         self._chunked_response = False
         self._keep = False
+        self._upgrading = False
         self._tunnel: Tunnel | None = None
         self._upstream_started = 0.0
 
@@ -160,7 +162,10 @@ class Exchange:
         self.decoder = body_decoder(framing, limits, request=True)
         self._keep = not fields.close and (head.minor == 1 or fields.keep_alive)
         downstream = self._downstream
-        self.request_id = downstream.forwarded.request_id(fields)
+        forwarded = downstream.forwarded
+        self.request_id = forwarded.request_id(fields)
+        if forwarded.trusted:
+            self.client_address, self.scheme = forwarded.origin(fields)
         target = head.target
         host = fields.host
         if target[0] != "/":
@@ -201,21 +206,17 @@ class Exchange:
                 high_bytes=limits.buffer_high_bytes,
                 limit_bytes=limit,
             )
+        # A request that has a body is no upgrade: the two ends of the tunnel would not agree where it begins.
+        self._upgrading = fields.upgrades_to_websocket and self.decoder is None
         self._request_bytes = b"".join(
             (
                 f"{head.method} {target} HTTP/1.1\r\nHost: {self.authority}\r\n".encode("ascii"),
                 *fields.kept,
-                downstream.forwarded.render(fields, host, self.request_id),
-                framing.field,
-                _UPGRADE if self._upgrading else b"",
+                forwarded.render(fields, host, self.request_id),
+                _UPGRADE if self._upgrading else framing.field,
                 b"\r\n",
             )
         )
-
-    @property
-    def _upgrading(self) -> bool:
-        fields = self.fields
-        return fields is not None and fields.upgrades_to_websocket and self.decoder is None
 
     # 2. The route and its filters.
 
@@ -243,7 +244,7 @@ class Exchange:
         self.attempts += 1
         self._sent = False
         self.upstream_address = endpoint.key
-        self._upstream_started = time.monotonic()
+        self._upstream_started = self._started if self.attempts == 1 else time.monotonic()
         if not self._fresh_only:
             connection = endpoint.take_idle()
             if connection is not None:

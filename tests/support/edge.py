@@ -19,6 +19,7 @@ from ingressd.table.endpoint import Endpoint
 from ingressd.table.pool import Pool
 from ingressd.table.route import PREFIX, Route, VirtualHost
 from ingressd.table.snapshot import Snapshot
+from tests.support.backend import abort
 
 
 class RecordingLog(AccessLog):
@@ -129,6 +130,6 @@ async def running(table: Snapshot, *, limits: Limits | None = None, **settings: 
         yield it
     finally:
         for writer in it.clients:
-            writer.transport.abort()
+            abort(writer)
         await edge.drain(0.2)
         log.close()
