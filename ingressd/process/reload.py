@@ -212,8 +212,10 @@ class Reloader:
     def _refuse_if_strict(self, compilation: Compilation) -> None:
         errors = [fault for fault in compilation.faults if fault.severity == Severity.ERROR]
         if self._settings.strict and errors:
+            one = len(errors) == 1
+            count = "1 error, and --strict refuses it" if one else f"{len(errors)} errors, and --strict refuses them"
             lines = "\n".join(str(fault) for fault in errors)
-            raise StartupError(f"the manifests have {len(errors)} errors, and --strict refuses them:\n{lines}")
+            raise StartupError(f"the manifests have {count}:\n{lines}")
 
 
 def stamp(paths: Iterable[str]) -> dict[str, tuple[int, int, int] | None]:

@@ -2,3 +2,117 @@
 
 In: the reloader and the fleet. Out: JSON shapes and Prometheus text; no key ever.
 """
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from ingressd import __version__
+from ingressd.admin.explanation import ask, explain
+from ingressd.observe.metrics import render
+from ingressd.process.control import Start
+from ingressd.process.fleet import Fleet
+from ingressd.process.history import isoformat
+from ingressd.process.reload import Reloader
+from ingressd.routing.table import RoutingTable
+from ingressd.settings import OFF
+from ingressd.table.certificate import Certificate
+from ingressd.table.snapshot import Snapshot
+
+Objects = list[dict[str, Any]]
+
+
+class ControllerView:
+    """A read-only look at the reloader and the fleet, at this moment."""
+
+    def __init__(self, start: Start, reloader: Reloader, fleet: Fleet) -> None:
+        self._start = start
+        self._reloader = reloader
+        self._fleet = fleet
+        self._table = RoutingTable(Snapshot())
+        self.started = False
+        """Every worker has served a snapshot of this controller."""
+        self.draining = False
+
+    def ready(self) -> bool:
+        """From the first snapshot on every worker until the drain, as long as any worker serves."""
+        return self.started and not self.draining and self._fleet.serving > 0
+
+    def condition(self) -> str:
+        if self.draining:
+            return "draining"
+        if not self.started:
+            if self._reloader.snapshot is None:
+                return "starting: the manifests are being read"
+            return f"starting: {self._fleet.serving} of {self._fleet.size} workers serve the first snapshot"
+        return "serving" if self._fleet.serving else "no worker serves: they are being restarted"
+
+    def status(self) -> dict[str, Any]:
+        reloader, fleet, settings = self._reloader, self._fleet, self._start.settings
+        last = reloader.history.last
+        ports = {"http": settings.http_port, "https": settings.https_port, "admin": settings.admin_port}
+        return {
+            "generation": reloader.generation,
+            "snapshot": fleet.served,
+            "applied_at": None if last is None else isoformat(last.applied_at),
+            "workers": fleet.serving,
+            "faults": 0 if reloader.compilation is None else len(reloader.compilation.faults),
+            "ready": self.ready(),
+            "condition": self.condition(),
+            "version": __version__,
+            "listeners": {name: port for name, port in ports.items() if port != OFF},
+            "processes": {
+                "supervisor": self._start.supervisor_pid,
+                "controller": os.getpid(),
+                "workers": [member.pid for member in fleet.members],
+            },
+            "reload": None if last is None else last.as_dict(),
+        }
+
+    def faults(self) -> Objects:
+        compilation = self._reloader.compilation
+        return [] if compilation is None else [fault.as_dict() for fault in compilation.faults]
+
+    def routes(self) -> Objects:
+        compilation = self._reloader.compilation
+        return [] if compilation is None else [route.as_dict() for route in compilation.routes]
+
+    def services(self) -> Objects:
+        compilation = self._reloader.compilation
+        return [] if compilation is None else [service.as_dict() for service in compilation.services]
+
+    def certificates(self) -> Objects:
+        snapshot = self._reloader.snapshot
+        if snapshot is None:
+            return []
+        hosts: dict[str, list[str]] = {}
+        known: dict[str, Certificate] = {}
+        for host, certificate in sorted(snapshot.certificates.items()):
+            known[certificate.fingerprint] = certificate
+            hosts.setdefault(certificate.fingerprint, []).append(host)
+        default = snapshot.default_certificate
+        if default is not None:
+            known.setdefault(default.fingerprint, default)
+        return [
+            {
+                "fingerprint": fingerprint,
+                "origin": certificate.origin,
+                "names": list(certificate.names),
+                "hosts": hosts.get(fingerprint, []),
+                "default": default is not None and default.fingerprint == fingerprint,
+                "not_after": isoformat(datetime.fromtimestamp(certificate.not_after, UTC)),
+            }
+            for fingerprint, certificate in known.items()
+        ]
+
+    def reloads(self) -> Objects:
+        return self._reloader.history.newest_first()
+
+    def explain(self, url: str, method: str, headers: Sequence[tuple[str, str]]) -> dict[str, Any]:
+        snapshot = self._reloader.snapshot or Snapshot()
+        if self._table.snapshot is not snapshot:
+            self._table = RoutingTable(snapshot)
+        return explain(self._table, ask(url, method, headers))

@@ -1,0 +1,95 @@
+"""Explain: which route takes a request, what lost and why, and what happens next.
+
+In: a routing table and a request as a person writes it. Out: JSON. Host and path go through the functions that real
+requests go through, and the table's one algorithm; nothing is sent anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ingressd.errors import LocalReply, Reason
+from ingressd.http.authority import canonical_host
+from ingressd.http.target import canonicalise, split_absolute
+from ingressd.routing.table import RoutingTable
+from ingressd.routing.trace import Trace
+from ingressd.table.route import Route
+from ingressd.table.snapshot import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A request that nobody sent. Implements filters.base.Request."""
+
+    method: str
+    scheme: str
+    host: str
+    authority: str
+    target: str
+    path: str
+
+
+def ask(url: str, method: str, headers: Sequence[tuple[str, str]]) -> Question:
+    """The request for `url`; without a scheme it is http. A Host among `headers` beats the URL's.
+
+    Raises ValueError: it is no URL, or a request for it would be refused with 400.
+    """
+    whole = url if "://" in url else f"http://{url}"
+    try:
+        scheme, authority, target = split_absolute(whole.partition("#")[0])
+        for name, value in headers:
+            if name.lower() == "host":
+                authority = value
+        host = canonical_host(authority.encode("ascii"))
+        path, _query = canonicalise(target)
+    except LocalReply as reply:
+        raise ValueError(f"{url!r} would be refused with {reply.status}: {reply.detail}") from reply
+    except UnicodeEncodeError as problem:
+        raise ValueError(f"{url!r} has a host that is not ASCII: write it in its xn-- form") from problem
+    return Question(method, scheme, host, authority, target, path)
+
+
+def explain(table: RoutingTable, question: Question) -> dict[str, Any]:
+    """The answer, step by step."""
+    trace = Trace()
+    route = table.match(question.host, question.path, trace)
+    return {
+        "method": question.method,
+        "scheme": question.scheme,
+        "host": question.host,
+        "path": question.path,
+        "hosts": [candidate.as_dict() for candidate in trace.hosts],
+        "routes": [candidate.as_dict() for candidate in trace.candidates()],
+        "route": None if route is None else route.id,
+        "outcome": _outcome(table.snapshot, route, question),
+    }
+
+
+def _outcome(snapshot: Snapshot, route: Route | None, question: Question) -> Mapping[str, Any]:
+    """What happens once the route is known, in the order in which the proxy decides it."""
+    if route is None:
+        return _local(404, Reason.NO_ROUTE, "no rule and no default backend takes the request")
+    if route.denied:
+        return _local(503, Reason.POLICY_INVALID, route.denied)
+    for request_filter in route.filters:
+        reply: LocalReply | None = request_filter.on_request(question)
+        if reply is not None:
+            fields = {name.decode("latin-1"): value.decode("latin-1") for name, value in reply.headers}
+            return {**_local(reply.status, reply.reason, reply.detail), "headers": fields}
+    pool = snapshot.pools.get(route.pool)
+    if pool is None or not pool.endpoints:
+        why = pool.problem if pool is not None else f"{route.namespace}/{route.service} has no port {route.port}"
+        return _local(503, Reason.NO_ENDPOINTS, why or "the Service has no endpoints")
+    return {
+        "action": "proxy",
+        "pool": pool.id,
+        "scheduler": pool.scheduler,
+        "tls": pool.tls,
+        "endpoints": [endpoint.key for endpoint in pool.endpoints],
+    }
+
+
+def _local(status: int, reason: Reason, detail: str) -> dict[str, Any]:
+    return {"action": "local_reply", "status": status, "reason": str(reason), "detail": detail}
