@@ -1,7 +1,7 @@
 """HostIndex: the paths of one host, so arranged that a lookup costs the same for two routes and for ten thousand.
 
-In: a VirtualHost. Out: the Route for a canonical path. Its cost is bounded by the longest and the deepest rule of
-the host, never by what a client sends.
+In: a VirtualHost. Out: the Route for a canonical path. Its cost is bounded by the longest rule of the host, never by
+what a client sends.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ingressd.table.route import EXACT, Route, VirtualHost
 class HostIndex:
     """Exact paths in one dict, Prefix paths in another, whose keys are tried from the longest to the root."""
 
-    __slots__ = ("_depth", "_exact", "_longest", "_prefixes", "_root", "default", "virtual_host")
+    __slots__ = ("_exact", "_longest", "_prefixes", "_root", "default", "virtual_host")
 
     def __init__(self, virtual_host: VirtualHost) -> None:
         self.virtual_host = virtual_host
@@ -28,7 +28,6 @@ class HostIndex:
             else:
                 self._prefixes.setdefault(prefix_key(route.path), route)
         self._root = self._prefixes.pop("", None)
-        self._depth = max((key.count("/") for key in self._prefixes), default=0)
         self._longest = max(map(len, self._prefixes), default=0)
 
     def __repr__(self) -> str:
@@ -43,24 +42,18 @@ class HostIndex:
             if trace is None:
                 return route
             trace.takes(route)
-        if self._depth:
+        if self._longest:
             # A rule of N characters is decided by the first N + 1.
             head = path[: self._longest + 1]
-            ends = []
-            end = 0
-            for _ in range(self._depth):
-                end = head.find("/", end + 1)
-                if end < 0:
-                    ends.append(len(head))
-                    break
-                ends.append(end)
-            for end in reversed(ends):
-                longest = self._prefixes.get(head[:end])
-                if longest is not None:
+            end = len(head)
+            while end > 0:
+                prefix = self._prefixes.get(head[:end])
+                if prefix is not None:
                     if trace is None:
-                        return longest
-                    trace.takes(longest)
-                    route = route or longest
+                        return prefix
+                    trace.takes(prefix)
+                    route = route or prefix
+                end = head.rfind("/", 0, end)
         if self._root is not None:
             if trace is None:
                 return self._root
