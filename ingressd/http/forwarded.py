@@ -109,13 +109,13 @@ class ForwardedBlock:
         "_peer",
         "_port",
         "_proxies",
-        "_sends_forwarded",
         "_said",
+        "_sends_forwarded",
         "trusted",
     )
 
     def __init__(self, proxies: TrustedProxies, peer: str, scheme: str, port: int, *, forwarded: bool = True) -> None:
-        """`peer`: the address that the connection comes from; `port`: the local one; `forwarded`: send Forwarded too."""
+        """`peer`: where the connection comes from; `port`: the local one; `forwarded`: send Forwarded too."""
         address, self.trusted = proxies.hop(peer.encode("latin-1", "replace"))
         self._peer = address or "unknown"
         self._port = port

@@ -128,10 +128,7 @@ class UpstreamConnection(BaseProtocol):
 
         Bytes or an end of stream on an idle connection would be taken for the next response.
         """
-        transport = self.transport
-        if transport is None or transport.is_closing():
-            return False
-        return self._poll is None or not self._poll.poll(0)
+        return self.transport is not None and (self._poll is None or not self._poll.poll(0))
 
     def begin(self, sink: ResponseSink, pool: Pool, method: str, *, upgrade: bool) -> None:
         """Start an exchange on this idle connection."""
@@ -264,13 +261,13 @@ class UpstreamConnection(BaseProtocol):
             sink.tunnel_data(data)
             return
         self._received = True
-        if self._sent_all and self._pool is not None:
-            self._wheel.arm(self, self._pool.read_gap_s)
         try:
             if self._decoder is None:
                 self._on_head(sink, data)
             else:
                 self._on_body(sink, self._decoder, data)
+            if self.sink is sink and self._sent_all and self.deadline != NEVER and self._pool is not None:
+                self._wheel.arm(self, self._pool.read_gap_s)  # the exchange goes on: the silence starts anew
         except MalformedResponse as error:
             self._fail(Reason.BAD_GATEWAY_RESPONSE, str(error))
         except LocalReply as reply:

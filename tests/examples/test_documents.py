@@ -16,8 +16,6 @@ CHECKOUT = Path(__file__).parents[2]
 DOCUMENTS = sorted(path for pattern in ("*.md", "docs/**/*.md", "examples/**/*.md") for path in CHECKOUT.glob(pattern))
 
 ELSEWHERE = {
-    r"git clone .*": "scripts/fresh-clone clones",
-    r"cd ingressd": "scripts/fresh-clone does it",
     r"make demo": "scripts/fresh-clone runs it; the fixture of this test runs `ingressd demo`",
     r"make venv": ".ci/run runs it",
     r"make test": ".ci/run runs it: it is this run",
@@ -25,8 +23,6 @@ ELSEWHERE = {
     r"make certs": "scripts/e2e-docker runs it",
     r"\. \.venv/bin/activate": "the fixture puts the interpreter's programs on PATH, which is what it does",
     r"docker compose .*": "scripts/e2e-docker runs the compose file",
-    r"\$EDITOR .*": "an editor waits for a person; docs/life-of-an-edit.md edits with sed, and that is run here",
-    r"ingressd demo": "the fixture of this test",
 }
 """A whole command, as a regular expression -> where it is run instead, and why not here."""
 
