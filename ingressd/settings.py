@@ -85,6 +85,8 @@ class Settings:
     certificates: tuple[tuple[str, str], ...] = ()
     """(certificate file, key file) pairs, used beside the Secrets."""
     default_certificate: tuple[str, str] | None = None
+    discovery: str = "dns"
+    """Provider that is asked for Services whose endpoints are not in the files; `off` = none."""
     external_name_allow: tuple[str, ...] = ()
     """CIDRs of loopback or link-local addresses that an ExternalName may reach."""
     dns_servers: tuple[str, ...] = ()

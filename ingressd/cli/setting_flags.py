@@ -131,6 +131,13 @@ FLAGS = (
         compiles=True,
     ),
     SettingFlag(
+        "discovery",
+        "--discovery",
+        "Provider that is asked for Services without endpoints in the files: dns, a plug-in's name, or off.",
+        "NAME",
+        compiles=True,
+    ),
+    SettingFlag(
         "external_name_allow",
         "--external-name-allow",
         "Loopback or link-local networks that an ExternalName may reach.",

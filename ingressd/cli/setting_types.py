@@ -144,6 +144,7 @@ TYPES: Mapping[str, Any] = {
     "https_redirect_port": RedirectPort,
     "certificates": CertificatePairs,
     "default_certificate": CertificatePair,
+    "discovery": str,
     "external_name_allow": Cidrs,
     "dns_servers": NameServers,
     "access_log": str,

@@ -34,9 +34,7 @@ def test_ready_means_that_every_worker_serves(launch: Launch, site: Site) -> Non
     assert program.pids()["supervisor"] == program.process.pid
 
 
-def test_an_edit_shows_and_counts_once(
-    launch: Launch, site: Site, backend: Backend, other_backend: Backend
-) -> None:
+def test_an_edit_shows_and_counts_once(launch: Launch, site: Site, backend: Backend, other_backend: Backend) -> None:
     program = launch(str(site.folder)).until_ready()
     site.route("a.localhost", other_backend)
     program.until_served(2)
@@ -106,9 +104,7 @@ def test_a_killed_controller_costs_no_request_and_its_successor_goes_on(
     assert program.api("status")["generation"] == 3
 
 
-def test_an_edit_made_while_the_controller_is_dead_counts(
-    launch: Launch, site: Site, other_backend: Backend
-) -> None:
+def test_an_edit_made_while_the_controller_is_dead_counts(launch: Launch, site: Site, other_backend: Backend) -> None:
     program = launch(str(site.folder)).until_ready()
     controller = program.pids()["controller"]
     os.kill(controller, signal.SIGSTOP)
@@ -205,9 +201,7 @@ def test_sighup_reads_everything_again_and_reopens_the_access_log(
     launch: Launch, site: Site, other_backend: Backend, tmp_path: Path
 ) -> None:
     log = tmp_path / "access.log"
-    program = launch(
-        str(site.folder), "--no-watch-events", "--poll-interval=3600", f"--access-log={log}"
-    ).until_ready()
+    program = launch(str(site.folder), "--no-watch-events", "--poll-interval=3600", f"--access-log={log}").until_ready()
     program.get("/first")
     until(lambda: "/first" in log.read_text(), "the first line of the access log")
     log.rename(tmp_path / "access.log.1")

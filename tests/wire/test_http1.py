@@ -88,7 +88,9 @@ async def test_a_chunked_body_is_framed_anew() -> None:
         body = await peer.until(b"0\r\n\r\n")
         assert b"ext" not in body
         assert b"X-Trailer" not in body
-        await peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;a=b\r\nabc\r\n2\r\nde\r\n0\r\nX: y\r\n\r\n")
+        await peer.send(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;a=b\r\nabc\r\n2\r\nde\r\n0\r\nX: y\r\n\r\n"
+        )
 
     async with backend(conversation) as app, running(snapshot([app.port])) as edge:
         answer = await edge.exchange(
@@ -167,9 +169,7 @@ async def test_100_continue_is_answered_when_the_endpoint_is_reached() -> None:
 
 async def test_no_100_continue_when_the_answer_is_ours() -> None:
     async with running(snapshot([])) as edge:
-        answer = await edge.exchange(
-            b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n"
-        )
+        answer = await edge.exchange(b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
         assert answer.startswith(b"HTTP/1.1 503 ")
         assert b"Connection: close\r\n" in answer
 
