@@ -6,7 +6,7 @@ asks.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,8 +31,8 @@ class Compilation:
     queries: frozenset[Query]
     """What discovery has to find out."""
     resources: ResourceSet = field(default_factory=ResourceSet)
-    asked: dict[str, Query] = field(default_factory=dict)
-    """Pool id -> the question that its endpoints come from."""
+    asked: Mapping[str, tuple[Query, ...]] = field(default_factory=dict)
+    """Pool id -> the questions whose answers are its endpoints."""
 
     @property
     def routes(self) -> tuple[RouteRow, ...]:
@@ -90,7 +90,7 @@ class ServiceRow:
     name: str
     resource: Resource[Service] | None
     pools: tuple[Pool, ...]
-    asked: dict[str, Query]
+    asked: Mapping[str, tuple[Query, ...]]
 
     def as_dict(self) -> dict[str, Any]:
         """The JSON shape of /api/v1/services."""
@@ -120,14 +120,14 @@ class ServiceRow:
         return row
 
     def _pool(self, pool: Pool) -> dict[str, Any]:
-        query = self.asked.get(pool.id)
+        queries = self.asked.get(pool.id, ())
         return {
             "id": pool.id,
             "port": pool.port,
             "scheduler": pool.scheduler,
             "tls": pool.tls,
-            "discovery": "slices" if query is None else query.provider,
-            "target": None if query is None else query.target,
+            "discovery": queries[0].provider if queries else "slices",
+            "targets": [query.target for query in queries],
             "problem": pool.problem,
             "endpoints": [
                 {

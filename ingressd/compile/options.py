@@ -50,8 +50,8 @@ class CompileOptions:
     """Where we listen for HTTPS; None = nowhere."""
     https_redirect_port: int = 0
     """0 = https_port."""
-    limits: Limits = Limits()
-    certificates: Certificates = Certificates()
+    limits: Limits = field(default_factory=Limits)
+    certificates: Certificates = field(default_factory=Certificates)
 
     @classmethod
     def from_settings(

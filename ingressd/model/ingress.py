@@ -106,10 +106,6 @@ class Path(Shape):
             for end in _FORBIDDEN_ENDS:
                 if path.endswith(end):
                     yield invalid(where, path, f"a path that does not end with `{end}`")
-        if not path.isprintable() or not path.isascii() or set(path) & set(" ?#"):
-            yield invalid(
-                where, path, "a path as requests have it: no space, `?` or `#`, and other characters percent-encoded"
-            )
         yield from self.backend.mistakes((*loc, "backend"))
 
 

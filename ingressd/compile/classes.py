@@ -1,0 +1,98 @@
+"""Which Ingresses are served, in the order in which they come first.
+
+In: Ingresses and IngressClasses. Out: those that are ours, the older first; a note for each that is passed over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ingressd.compile.options import CompileOptions
+from ingressd.errors import Fault, Severity
+from ingressd.model.ingress import CLASS_ANNOTATION, Ingress
+from ingressd.model.ingress_class import IngressClass
+from ingressd.model.resource import Resource
+from ingressd.model.resource_set import ResourceSet
+from ingressd.model.shape import Loc
+
+CONTROLLER = "ingressd.dev/ingress-controller"
+NGINX = "nginx"
+NGINX_CONTROLLER = "k8s.io/ingress-nginx"
+
+_NEVER = "9999"
+"""Files seldom have a creationTimestamp: what has none comes after what has one."""
+
+
+def served_ingresses(
+    resources: ResourceSet, options: CompileOptions, faults: list[Fault]
+) -> tuple[Resource[Ingress], ...]:
+    """Ours, in the total order: creationTimestamp, namespace, name, file, line."""
+    classes = _Classes(resources.classes, options, faults)
+    return tuple(sorted(filter(classes.serves, resources.ingresses), key=_precedence))
+
+
+def _precedence(ingress: Resource[Ingress]) -> tuple[str, str, str, str, int]:
+    created = ingress.object.metadata.creation_timestamp or _NEVER
+    return created, ingress.namespace, ingress.name, ingress.file, ingress.origin.line
+
+
+class _Classes:
+    """The IngressClasses and the settings about them."""
+
+    def __init__(self, classes: Iterable[Resource[IngressClass]], options: CompileOptions, faults: list[Fault]) -> None:
+        self._options = options
+        self._faults = faults
+        self._controllers = {resource.name: resource.object.spec.controller for resource in classes}
+        self._default: str | None = None
+        first: Resource[IngressClass] | None = None
+        for resource in sorted(classes, key=lambda resource: resource.name):
+            if not resource.object.is_default:
+                continue
+            if first is None:
+                first = resource
+                self._default = resource.name
+                continue
+            faults.append(
+                resource.fault(
+                    Severity.ERROR,
+                    "class_two_defaults",
+                    f"{first.name} ({first.place('metadata', 'name')}) is the default class already",
+                    "only one IngressClass can be the default: remove the annotation from one of them",
+                    ("metadata", "annotations"),
+                )
+            )
+
+    def serves(self, ingress: Resource[Ingress]) -> bool:
+        """Whether it is ours; if not, say why."""
+        name, loc = self._class_of(ingress)
+        if name is None:
+            if self._options.classless:
+                return True
+            why, hint = "it names no class", "write `ingressClassName: ingressd`, or run with --classless"
+        elif self._ours(name):
+            return True
+        elif name == NGINX or self._controllers.get(name) == NGINX_CONTROLLER:
+            why, hint = f"it is of the class {name}", "run with --nginx-class to serve it"
+        elif name in self._controllers:
+            why, hint = f"its class {name} belongs to the controller {self._controllers[name]}", ""
+        else:
+            why, hint = f"its class {name} is not ours", f"ours is {self._options.ingress_class}"
+        self._faults.append(
+            ingress.fault(Severity.INFO, "class_skipped", f"{ingress.key} is not served: {why}", hint, loc)
+        )
+        return False
+
+    def _class_of(self, ingress: Resource[Ingress]) -> tuple[str | None, Loc]:
+        """The class, and where it is written."""
+        if ingress.object.spec.ingress_class_name is not None:
+            return ingress.object.spec.ingress_class_name, ("spec", "ingressClassName")
+        legacy = ingress.object.metadata.annotations.get(CLASS_ANNOTATION)
+        if legacy:
+            return legacy, ("metadata", "annotations", CLASS_ANNOTATION)
+        return self._default, ("metadata", "name")
+
+    def _ours(self, name: str) -> bool:
+        if name == self._options.ingress_class or self._controllers.get(name) == CONTROLLER:
+            return True
+        nginx = name == NGINX or self._controllers.get(name) == NGINX_CONTROLLER
+        return nginx and self._options.nginx_class

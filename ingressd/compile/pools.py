@@ -1,0 +1,296 @@
+"""Pools: a Service port becomes endpoints, or the question that discovery is asked for them.
+
+In: Services, EndpointSlices, Endpoints, answers of discovery. Out: a Pool for each port that a route names. A Service
+that is missing or empty makes a Pool that says why.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
+
+from ingressd.balancing.registry import SCHEDULERS
+from ingressd.compile.options import CompileOptions
+from ingressd.compile.slices import endpoints_of, slices_of
+from ingressd.discovery.base import Answer, Query
+from ingressd.errors import Fault, Severity
+from ingressd.model.ingress import Backend, BackendPort
+from ingressd.model.kinds import Kind
+from ingressd.model.resource import Resource
+from ingressd.model.resource_set import ResourceSet
+from ingressd.model.service import Service, ServicePort
+from ingressd.model.shape import Loc
+from ingressd.table.endpoint import Endpoint
+from ingressd.table.pool import Pool
+
+DISCOVERY_ANNOTATION = "ingressd.dev/discovery"
+ENDPOINTS_ANNOTATION = "ingressd.dev/endpoints"
+SCHEDULER_ANNOTATION = "ingressd.dev/scheduler"
+SERVICE_ANNOTATIONS = (DISCOVERY_ANNOTATION, ENDPOINTS_ANNOTATION, SCHEDULER_ANNOTATION)
+
+TLS_PROTOCOLS = frozenset({"https", "kubernetes.io/wss"})
+PLAIN_PROTOCOLS = frozenset({"http", "kubernetes.io/ws", ""})
+"""appProtocols that mean HTTP/1.1; of any other it is said that HTTP/1.1 is spoken all the same."""
+
+_REFUSED = tuple(
+    ipaddress.ip_network(network) for network in ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "::/127", "fe80::/10")
+)
+"""This host, loopback and link-local, where the metadata services of clouds are (docs/decisions/0006)."""
+
+
+class PoolCompiler:
+    """Makes each Pool once, however many routes use it."""
+
+    def __init__(
+        self,
+        resources: ResourceSet,
+        answers: Mapping[Query, Answer],
+        options: CompileOptions,
+        faults: list[Fault],
+    ) -> None:
+        self.pools: dict[str, Pool] = {}
+        self.asked: dict[str, tuple[Query, ...]] = {}
+        self._resources = resources
+        self._answers = answers
+        self._options = options
+        self._faults = faults
+        self._judged: set[tuple[str, str]] = set()
+        self._allowed = tuple(ipaddress.ip_network(network) for network in options.external_name_allow)
+
+    def pool_of(self, backend: Backend, user: Resource[Kind], loc: Loc) -> Pool:
+        """The Pool for the backend at `loc` of `user`, which is in the same namespace."""
+        if backend.service is None:
+            resource = backend.resource
+            name = "" if resource is None else f"{resource.kind}/{resource.name}"
+            problem = f"a backend of the kind {name} is not supported: name a Service"
+            self._add(user.fault(Severity.ERROR, "backend_resource", problem, loc=(*loc, "resource")))
+            return self._keep(_pool(user.namespace, name, "", problem))
+        port = backend.service.port or BackendPort()
+        return self.service_pool(
+            user.namespace, backend.service.name, port.name or str(port.number), user, (*loc, "service")
+        )
+
+    def service_pool(
+        self, namespace: str, name: str, port: str, user: Resource[Kind] | None, loc: Loc, place: str = ""
+    ) -> Pool:
+        """The Pool of one port, by name or number. `user` None: the operator's own words, at `place`."""
+        service = self._resources.services.get((namespace, name))
+        known = self.pools.get(_pool_id(namespace, name, port))
+        if service is None:
+            problem = f"there is no Service {namespace}/{name}"
+            hint = self._near_service(namespace, name)
+            self._add(_user_fault(user, "service_missing", problem, hint, (*loc, "name"), place))
+            return known or self._keep(_pool(namespace, name, port, problem))
+        self._judge(service)
+        chosen = _port_of(service.object, port)
+        if isinstance(chosen, str):
+            self._add(_user_fault(user, "service_port_missing", chosen, "", (*loc, "port"), place))
+            return known or self._keep(_pool(namespace, name, port, chosen))
+        return known or self._keep(self._compiled(service, port, chosen))
+
+    def _keep(self, pool: Pool) -> Pool:
+        self.pools[pool.id] = pool
+        return pool
+
+    def _compiled(self, service: Resource[Service], port: str, chosen: ServicePort) -> Pool:
+        endpoints, queries, problem = self._endpoints(service, chosen)
+        pool_id = _pool_id(service.namespace, service.name, port)
+        found: list[Endpoint] = list(endpoints)
+        if queries:
+            self.asked[pool_id] = queries
+            for query in queries:
+                answer = self._answers.get(query)
+                if answer is None:
+                    problem = problem or f"{query.provider} has not answered yet for {query.target}"
+                    continue
+                found += self._permitted(service, answer.endpoints)
+                problem = problem or answer.problem
+                if answer.problem:
+                    self._discovery_fault(service, query, answer.problem)
+        unique = tuple({endpoint.key: endpoint for endpoint in found}.values())
+        limits = self._options.limits
+        return Pool(
+            id=pool_id,
+            namespace=service.namespace,
+            service=service.name,
+            port=port,
+            endpoints=unique,
+            problem="" if unique else problem or "no endpoint is ready",
+            scheduler=self._scheduler(service),
+            tls=self._speaks_tls(service, chosen),
+            connect_s=limits.connect_s,
+            read_gap_s=limits.read_gap_s,
+            send_gap_s=limits.send_gap_s,
+        )
+
+    def _endpoints(
+        self, service: Resource[Service], port: ServicePort
+    ) -> tuple[tuple[Endpoint, ...], tuple[Query, ...], str]:
+        """Endpoints that are written down, else the questions; in the order of precedence."""
+        name = (service.namespace, service.name)
+        if service.object.spec.type == "ExternalName":
+            target = service.object.spec.external_name.removesuffix(".")
+            return (), (Query("dns", target, port.port),), ""
+        slices = self._resources.slices.get(name)
+        if slices:
+            endpoints, names = slices_of(slices, service.object, port)
+            target_port = _target_number(port)
+            queries = tuple(Query("dns", each.address, each.port or target_port) for each in names)
+            return endpoints, queries, "no endpoint of its EndpointSlices is ready"
+        written = self._resources.endpoints.get(name)
+        if written is not None:
+            return endpoints_of(written.object, port), (), "its Endpoints have no address for this port"
+        query = self._query(service, port)
+        if query is None:
+            return (), (), "it has no EndpointSlices, and discovery is off"
+        return (), (query,), ""
+
+    def _query(self, service: Resource[Service], port: ServicePort) -> Query | None:
+        annotations = service.object.metadata.annotations
+        provider, _, target = annotations.get(DISCOVERY_ANNOTATION, "").partition(":")
+        if not provider and ENDPOINTS_ANNOTATION in annotations:
+            provider = "static"
+        if not provider:
+            provider = self._options.discovery
+        if provider == "off":
+            return None
+        target = target.strip() or annotations.get(ENDPOINTS_ANNOTATION, "") or service.name
+        return Query(provider.strip(), target, _target_number(port))
+
+    def _permitted(self, service: Resource[Service], endpoints: Iterable[Endpoint]) -> Iterator[Endpoint]:
+        """Without what an ExternalName must not reach."""
+        external = service.object.spec.type == "ExternalName"
+        for endpoint in endpoints:
+            if external and not self._may_reach(endpoint.address):
+                self._add(
+                    service.fault(
+                        Severity.ERROR,
+                        "external_name_refused",
+                        f"{service.object.spec.external_name} leads to {endpoint.address}, which is loopback or"
+                        " link-local: it is not used",
+                        f"if you mean it: --external-name-allow {endpoint.address}",
+                        ("spec", "externalName"),
+                    )
+                )
+            else:
+                yield endpoint
+
+    def _may_reach(self, text: str) -> bool:
+        address = ipaddress.ip_address(text)
+        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
+        return not any(address in network for network in _REFUSED) or any(
+            address in network for network in self._allowed
+        )
+
+    def _judge(self, service: Resource[Service]) -> None:
+        """Tell what is odd about a Service, once."""
+        key = (service.namespace, service.name)
+        if key in self._judged:
+            return
+        self._judged.add(key)
+        for annotation in service.object.metadata.annotations:
+            if annotation.startswith("ingressd.dev/") and annotation not in SERVICE_ANNOTATIONS:
+                near = get_close_matches(annotation, SERVICE_ANNOTATIONS, n=1)
+                self._add(
+                    service.fault(
+                        Severity.WARNING,
+                        "annotation_unknown",
+                        f"{annotation}: a Service has no such annotation",
+                        f"did you mean {near[0]}?" if near else "remove it",
+                        ("metadata", "annotations", annotation),
+                    )
+                )
+        scheduler = service.object.metadata.annotations.get(SCHEDULER_ANNOTATION)
+        if scheduler is not None and scheduler not in SCHEDULERS:
+            self._add(
+                service.fault(
+                    Severity.ERROR,
+                    "scheduler_unknown",
+                    f"there is no scheduler {scheduler}: {self._options.scheduler} picks",
+                    f"choose {', '.join(sorted(SCHEDULERS))}",
+                    ("metadata", "annotations", SCHEDULER_ANNOTATION),
+                )
+            )
+
+    def _scheduler(self, service: Resource[Service]) -> str:
+        wanted = service.object.metadata.annotations.get(SCHEDULER_ANNOTATION, "")
+        return wanted if wanted in SCHEDULERS else self._options.scheduler
+
+    def _speaks_tls(self, service: Resource[Service], port: ServicePort) -> bool:
+        protocol = port.app_protocol or ""
+        if protocol not in TLS_PROTOCOLS | PLAIN_PROTOCOLS:
+            index = service.object.spec.ports.index(port) if port in service.object.spec.ports else 0
+            self._add(
+                service.fault(
+                    Severity.WARNING,
+                    "app_protocol_unsupported",
+                    f"appProtocol {protocol} is not spoken: HTTP/1.1 is",
+                    "use http, https, kubernetes.io/ws or kubernetes.io/wss",
+                    ("spec", "ports", index, "appProtocol"),
+                )
+            )
+        return protocol in TLS_PROTOCOLS
+
+    def _discovery_fault(self, service: Resource[Service], query: Query, problem: str) -> None:
+        annotation: Loc = ("metadata", "annotations", DISCOVERY_ANNOTATION)
+        written = DISCOVERY_ANNOTATION in service.object.metadata.annotations
+        loc: Loc = annotation if written else ("spec", "externalName") if service.object.spec.external_name else ()
+        message = f"{service.namespace}/{service.name}: {problem}"
+        self._add(service.fault(Severity.WARNING, "discovery_failed", message, _discovery_hint(query), loc))
+
+    def _near_service(self, namespace: str, name: str) -> str:
+        names = [known for space, known in self._resources.services if space == namespace]
+        near = get_close_matches(name, names, n=1)
+        if near:
+            return f"did you mean {near[0]}?"
+        spaces = sorted(space for space, known in self._resources.services if known == name)
+        if spaces:
+            return f"there is one in the namespace {spaces[0]}: an Ingress reaches Services of its own namespace only"
+        return f"add a Service {name} in the namespace {namespace}"
+
+    def _add(self, fault: Fault) -> None:
+        if fault not in self._faults:
+            self._faults.append(fault)
+
+
+def _pool_id(namespace: str, name: str, port: str) -> str:
+    return f"{namespace}/{name}:{port}"
+
+
+def _pool(namespace: str, name: str, port: str, problem: str) -> Pool:
+    """A Pool that cannot have endpoints."""
+    return Pool(id=_pool_id(namespace, name, port), namespace=namespace, service=name, port=port, problem=problem)
+
+
+def _port_of(service: Service, port: str) -> ServicePort | str:
+    """The Service's port by name or number, or in words why there is none."""
+    ports = service.spec.ports
+    number = int(port) if port.isdigit() else 0
+    if service.spec.type == "ExternalName" and number and not ports:
+        return ServicePort(port=number)
+    for each in ports:
+        if each.port == number or (not number and each.name == port):
+            if each.protocol != "TCP":
+                return f"port {port} of Service {service.metadata.name} is {each.protocol}, not TCP"
+            return each
+    known = ", ".join(f"{each.port} ({each.name})" if each.name else str(each.port) for each in ports) or "no port"
+    return f"Service {service.metadata.name} has no port {port}: it has {known}"
+
+
+def _target_number(port: ServicePort) -> int:
+    """Where the endpoints of a Service without slices listen; a name cannot be looked up without Pods."""
+    return port.target_port if isinstance(port.target_port, int) else port.port
+
+
+def _user_fault(user: Resource[Kind] | None, code: str, problem: str, hint: str, loc: Loc, place: str) -> Fault:
+    if user is None:
+        return Fault(Severity.ERROR, code, "", "", "", place, 0, 0, problem, hint)
+    return user.fault(Severity.ERROR, code, f"{problem}: requests are answered with 503", hint, loc)
+
+
+def _discovery_hint(query: Query) -> str:
+    if query.provider == "dns":
+        return f"write an EndpointSlice, or start what is called {query.target}"
+    return ""
