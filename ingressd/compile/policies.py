@@ -41,28 +41,30 @@ GUARDS = frozenset(
 
 NOT_BUILT = frozenset(
     """
-    affinity affinity-canary-behavior affinity-mode app-root auth-always-set-cookie auth-cache-duration auth-cache-key
-    auth-keepalive auth-keepalive-requests auth-keepalive-share-vars auth-keepalive-timeout auth-method
-    auth-proxy-set-headers auth-realm auth-response-headers auth-secret-type auth-signin auth-signin-redirect-param
-    auth-snippet auth-tls-error-page auth-tls-pass-certificate-to-upstream auth-tls-verify-depth backend-protocol canary
-    canary-by-cookie canary-by-header canary-by-header-pattern canary-by-header-value canary-weight canary-weight-total
-    client-body-buffer-size configuration-snippet connection-proxy-header cors-allow-credentials cors-allow-headers
-    cors-allow-methods cors-allow-origin cors-expose-headers cors-max-age custom-headers custom-http-errors
-    default-backend disable-proxy-intercept-errors enable-access-log enable-auth-log enable-cors enable-global-auth
+    affinity affinity-canary-behavior affinity-mode app-root auth-always-set-cookie auth-cache-duration
+    auth-cache-key auth-keepalive auth-keepalive-requests auth-keepalive-share-vars auth-keepalive-timeout
+    auth-method auth-proxy-set-headers auth-realm auth-response-headers auth-secret-type auth-signin
+    auth-signin-redirect-param auth-snippet auth-tls-error-page auth-tls-pass-certificate-to-upstream
+    auth-tls-verify-depth backend-protocol canary canary-by-cookie canary-by-header canary-by-header-pattern
+    canary-by-header-value canary-weight canary-weight-total client-body-buffer-size configuration-snippet
+    connection-proxy-header cors-allow-credentials cors-allow-headers cors-allow-methods cors-allow-origin
+    cors-expose-headers cors-max-age custom-headers custom-http-errors default-backend
+    disable-proxy-intercept-errors enable-access-log enable-auth-log enable-cors enable-global-auth
     enable-modsecurity enable-opentelemetry enable-owasp-core-rules enable-rewrite-log from-to-www-redirect
     limit-allowlist limit-burst-multiplier limit-connections limit-rate limit-rate-after limit-rpm limit-rps
     limit-whitelist load-balance mirror-host mirror-request-body mirror-target modsecurity-snippet
     modsecurity-transaction-id opentelemetry-trust-incoming-span permanent-redirect permanent-redirect-code
     preserve-trailing-slash proxy-body-size proxy-buffer-size proxy-buffering proxy-buffers-number
     proxy-busy-buffers-size proxy-connect-timeout proxy-cookie-domain proxy-cookie-path proxy-http-version
-    proxy-max-temp-file-size proxy-next-upstream proxy-next-upstream-timeout proxy-next-upstream-tries proxy-read-timeout
-    proxy-redirect-from proxy-redirect-to proxy-request-buffering proxy-send-timeout proxy-ssl-ciphers proxy-ssl-name
-    proxy-ssl-protocols     proxy-ssl-secret proxy-ssl-server-name proxy-ssl-verify proxy-ssl-verify-depth relative-redirects rewrite-target
-    server-alias server-snippet service-upstream session-cookie-change-on-failure
-    session-cookie-conditional-samesite-none session-cookie-domain session-cookie-expires session-cookie-max-age
-    session-cookie-name session-cookie-partitioned session-cookie-path session-cookie-samesite session-cookie-secure
-    ssl-ciphers ssl-passthrough ssl-prefer-server-ciphers stream-snippet temporal-redirect temporal-redirect-code
-    upstream-hash-by upstream-hash-by-subset upstream-hash-by-subset-size upstream-vhost use-regex x-forwarded-prefix
+    proxy-max-temp-file-size proxy-next-upstream proxy-next-upstream-timeout proxy-next-upstream-tries
+    proxy-read-timeout proxy-redirect-from proxy-redirect-to proxy-request-buffering proxy-send-timeout
+    proxy-ssl-ciphers proxy-ssl-name proxy-ssl-protocols proxy-ssl-secret proxy-ssl-server-name proxy-ssl-verify
+    proxy-ssl-verify-depth relative-redirects rewrite-target server-alias server-snippet service-upstream
+    session-cookie-change-on-failure session-cookie-conditional-samesite-none session-cookie-domain
+    session-cookie-expires session-cookie-max-age session-cookie-name session-cookie-partitioned session-cookie-path
+    session-cookie-samesite session-cookie-secure ssl-ciphers ssl-passthrough ssl-prefer-server-ciphers
+    stream-snippet temporal-redirect temporal-redirect-code upstream-hash-by upstream-hash-by-subset
+    upstream-hash-by-subset-size upstream-vhost use-regex x-forwarded-prefix
     """.split()  # noqa: SIM905 - a hundred lines of quotes say no more
 )
 """ingress-nginx's other annotations, which change what a route does but open nothing when they are left out."""
