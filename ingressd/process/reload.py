@@ -12,17 +12,18 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 
 from ingressd.compile.compiler import Compilation, compile_snapshot
 from ingressd.compile.options import CompileOptions
-from ingressd.discovery.base import Query
+from ingressd.discovery.base import Answer, Query
 from ingressd.discovery.watcher import Watcher
 from ingressd.errors import Severity, StartupError
 from ingressd.model.resource_set import ResourceSet
+from ingressd.process.certificates import CertificateReader
 from ingressd.process.history import History, Reload, RouteChanges, route_changes
 from ingressd.process.transfer import differs, full
 from ingressd.settings import OFF, Settings
@@ -84,6 +85,7 @@ class Reloader:
         """
         self._settings = settings
         self._source = source
+        self._certificates = CertificateReader(settings)
         self._watcher = watcher
         self._publish = publish
         self._cycled = cycled
@@ -176,9 +178,17 @@ class Reloader:
         self._cycled()
 
     async def _compile(self, resources: ResourceSet) -> Compilation:
-        https_port = None if self._settings.https_port == OFF else self._settings.https_port
-        options = CompileOptions.from_settings(self._settings, https_port, datetime.now(UTC))
-        return await asyncio.to_thread(compile_snapshot, resources, dict(self._watcher.answers), options, self.snapshot)
+        answers = dict(self._watcher.answers)
+        return await asyncio.to_thread(self._compiled, resources, answers, self.snapshot)
+
+    def _compiled(
+        self, resources: ResourceSet, answers: Mapping[Query, Answer], previous: Snapshot | None
+    ) -> Compilation:
+        """In a thread."""
+        settings, now = self._settings, datetime.now(UTC)
+        https_port = None if settings.https_port == OFF else settings.https_port
+        options = CompileOptions.from_settings(settings, https_port, now, self._certificates.read(now))
+        return compile_snapshot(resources, answers, options, previous)
 
     async def _warm(self, queries: frozenset[Query]) -> bool:
         """Ask the discovery providers what `queries` want to know. Returns whether new answers came."""

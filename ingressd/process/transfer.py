@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import TypeVar
 
 from ingressd.process.link import Begin, End, Part
-from ingressd.table.certificate import Certificate
+from ingressd.table.certificate import SELF_MADE, Certificate
 from ingressd.table.pool import Pool
 from ingressd.table.route import VirtualHost
 from ingressd.table.snapshot import Delta, Snapshot, apply, diff
@@ -79,7 +79,18 @@ class Assembly:
 
 def differs(old: Snapshot, new: Snapshot, delta: Delta) -> bool:
     """Whether requests can meet anything else in `new` than in `old`, `delta` being the change between them."""
-    return not delta.empty or old.default_certificate != new.default_certificate or old.default != new.default
+    return (
+        not delta.empty
+        or old.default != new.default
+        or _origin(old.default_certificate) != _origin(new.default_certificate)
+    )
+
+
+def _origin(certificate: Certificate | None) -> str:
+    """What a default certificate is known by: each controller makes one of its own, and they are all the same."""
+    if certificate is None:
+        return ""
+    return certificate.origin if certificate.origin == SELF_MADE else certificate.fingerprint
 
 
 def _slices(changes: Mapping[str, V | None]) -> Iterator[dict[str, V | None]]:

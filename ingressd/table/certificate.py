@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+SELF_MADE = "self-made"
+"""Origin of the certificate that is made here when there is no other."""
+
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
@@ -18,4 +21,4 @@ class Certificate:
     not_after: float
     """Epoch seconds."""
     origin: str
-    """`NAMESPACE/SECRET`, a file name, or `self-made`."""
+    """`NAMESPACE/SECRET`, a file name, or SELF_MADE."""
