@@ -1,7 +1,7 @@
 """The access log: one line for every request, whatever ended it.
 
 In: Entries. Out: lines in a file or on standard output, in JSON or in ingress-nginx's default format. Lines are
-gathered on the loop and written by a Drain; what a stuck reader does not take is dropped and counted.
+gathered on the loop and written by a LogWriter; what a stuck reader does not take is dropped and counted.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from ingressd.observe.drain import Drain, open_file
 from ingressd.observe.entry import Entry
 from ingressd.observe.line import FORMATS
+from ingressd.observe.log_writer import LogWriter, open_file
 
 STDOUT = "-"
 OFF = "off"
@@ -37,22 +37,22 @@ class AccessLog:
         self._lines: list[str] = []
         self._bytes = 0
         self._timer: asyncio.TimerHandle | None = None
-        self._drain: Drain | None = None
+        self._writer: LogWriter | None = None
         if path == STDOUT:
             # Standard output that was closed at the start may be anything by now, a socket to a client included.
             if sys.__stdout__ is not None:
-                self._drain = Drain(_STDOUT_NUMBER, shared=True)
+                self._writer = LogWriter(_STDOUT_NUMBER, shared=True)
         elif path != OFF:
-            self._drain = Drain(open_file(path), shared=False)
+            self._writer = LogWriter(open_file(path), shared=False)
 
     @property
     def dropped(self) -> int:
         """Lines that could not be written."""
-        return 0 if self._drain is None else self._drain.dropped
+        return 0 if self._writer is None else self._writer.dropped
 
     def write(self, entry: Entry) -> None:
         """Log one finished request."""
-        if self._drain is None:
+        if self._writer is None:
             return
         line = self._line(entry)
         self._lines.append(line)
@@ -67,22 +67,22 @@ class AccessLog:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._drain is not None and self._lines:
+        if self._writer is not None and self._lines:
             lines, self._lines, self._bytes = self._lines, [], 0
-            self._drain.put("".join(lines).encode("ascii"), len(lines))
+            self._writer.put("".join(lines).encode("ascii"), len(lines))
 
     def reopen(self) -> None:
         """Go on in a new file of the same name: the old one was renamed. Raises OSError and goes on in the old one."""
-        if self._drain is not None and self._path != STDOUT:
+        if self._writer is not None and self._path != STDOUT:
             number = open_file(self._path)
             self.flush()
-            self._drain.switch(number)
+            self._writer.switch(number)
 
     def close(self) -> None:
         """Write what is left, for a bounded time. What is logged afterwards is dropped."""
         self.flush()
-        if self._drain is not None:
-            self._drain.close()
+        if self._writer is not None:
+            self._writer.close()
 
     def _schedule(self) -> None:
         try:

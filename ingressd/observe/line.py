@@ -19,7 +19,7 @@ _REMEMBERED = 16_384
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _NO_ROUTE = '"route":"","namespace":"","ingress":"","service":""'
 
-_unsafe = re.compile(r'[^ !#-\[\]-~]')
+_unsafe = re.compile(r"[^ !#-\[\]-~]")
 
 
 class JsonLine:

@@ -11,12 +11,16 @@ import json
 import logging
 import os
 import re
+import select
 import socket
 import stat
 import sys
 import time
 
 STDERR = 2
+_CLOSED = -1
+_PIECE_BYTES = 4096
+"""PIPE_BUF of Linux: so much goes into a pipe in one piece, or not at all (pipe(7))."""
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 # C0, DEL, C1 and Unicode's line and paragraph separators: what a terminal or a reader of lines would act on.
@@ -50,41 +54,38 @@ class LineHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record, or count it."""
         try:
-            data = _encoded(self.format(record))
+            data = self._encoded(record)
         except Exception:
-            # A record whose arguments do not fit its message is a bug, but no reason to lose what it is about.
-            record.msg, record.args, record.exc_info = f"{record.msg!r} with unfit arguments", (), None
-            data = _encoded(self.format(record))
-        if self._unreported and not self._report(record):
-            self._drop()
-        elif not self._output.write(data):
-            self._drop()
+            # Arguments that do not fit the message are a bug, but no reason to be silent about what happened.
+            place = f"a log record of {record.pathname}:{record.lineno} could not be formatted"
+            fields = {**record.__dict__, "msg": place, "args": (), "exc_info": None, "stack_info": None}
+            data = self._encoded(logging.makeLogRecord(fields))
+        if (self._unreported and not self._report(record)) or not self._output.write(data):
+            self.dropped += 1
+            self._unreported += 1
 
     def close(self) -> None:
         """Give back what was opened."""
         self._output.close()
         super().close()
 
-    def _drop(self) -> None:
-        self.dropped += 1
-        self._unreported += 1
-
     def _report(self, record: logging.LogRecord) -> bool:
-        lost = logging.makeLogRecord(
-            {
-                "name": __name__,
-                "levelno": logging.WARNING,
-                "levelname": "WARNING",
-                "msg": "%d log records before this one were lost: standard error took no more",
-                "args": (self._unreported,),
-                "created": record.created,
-                "msecs": record.msecs,
-            }
-        )
-        if not self._output.write(_encoded(self.format(lost))):
+        fields = {
+            "name": __name__,
+            "levelno": logging.WARNING,
+            "levelname": "WARNING",
+            "msg": "%d log records before this one were lost: standard error took no more",
+            "args": (self._unreported,),
+            "created": record.created,
+            "msecs": record.msecs,
+        }
+        if not self._output.write(self._encoded(logging.makeLogRecord(fields))):
             return False
         self._unreported = 0
         return True
+
+    def _encoded(self, record: logging.LogRecord) -> bytes:
+        return self.format(record).encode("utf-8", "backslashreplace") + b"\n"
 
 
 class Output:
@@ -94,6 +95,7 @@ class Output:
         self._number = number
         self._opened: int | None = None
         self._socket: socket.socket | None = None
+        self._poll: select.poll | None = None
         self._rest = b""
         """What a full pipe took no more of a line that it has the beginning of."""
         with contextlib.suppress(OSError):
@@ -102,40 +104,52 @@ class Output:
     def _prepare(self, mode: int) -> None:
         # O_NONBLOCK belongs to the open file, which our parent and our siblings share. Opening a pipe or a terminal
         # again gives a file of our own; a socket can be told per call; a disk file does not wait for a reader.
-        if stat.S_ISFIFO(mode) or os.isatty(self._number):
+        if stat.S_ISSOCK(mode):
+            self._socket = socket.socket(fileno=os.dup(self._number))
+        elif stat.S_ISFIFO(mode) or os.isatty(self._number):
+            # For a pipe of another user, which may not be opened. A sibling can still be quicker to fill it.
+            self._poll = select.poll()
+            self._poll.register(self._number, select.POLLOUT)
             self._opened = os.open(
                 f"/proc/self/fd/{self._number}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
             )
-        elif stat.S_ISSOCK(mode):
-            self._socket = socket.socket(fileno=os.dup(self._number))
 
     def write(self, data: bytes) -> bool:
         """Whether `data` was taken. What was begun is finished by a later call, before anything else."""
         if self._rest:
-            self._rest = self._rest[self._write(self._rest) :]
+            self._rest = self._write(self._rest)
             if self._rest:
                 return False
-        written = self._write(data)
-        if 0 < written < len(data):
-            self._rest = data[written:]
-        return written > 0
+        rest = self._write(data)
+        if len(rest) == len(data):
+            return False
+        self._rest = rest
+        return True
 
     def close(self) -> None:
-        """Close what was opened beside the descriptor itself."""
+        """Close what was opened beside the descriptor itself; write no more."""
         if self._opened is not None:
             os.close(self._opened)
             self._opened = None
         if self._socket is not None:
             self._socket.close()
-            self._socket = None
+        self._number = _CLOSED
 
-    def _write(self, data: bytes) -> int:
-        try:
-            if self._socket is not None:
-                return self._socket.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
-            return os.write(self._number if self._opened is None else self._opened, data)
-        except OSError:
-            return 0
+    def _write(self, data: bytes) -> bytes:
+        """Write what can be written now; returns the rest."""
+        with contextlib.suppress(OSError):
+            while data:
+                data = data[self._write_piece(data[:_PIECE_BYTES]) :]
+        return data
+
+    def _write_piece(self, piece: bytes) -> int:
+        if self._socket is not None:
+            return self._socket.send(piece, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        if self._opened is not None:
+            return os.write(self._opened, piece)
+        if self._poll is not None and not self._poll.poll(0):
+            raise BlockingIOError
+        return os.write(self._number, piece)
 
 
 class TextFormatter(logging.Formatter):
@@ -183,7 +197,3 @@ def _details(formatter: logging.Formatter, record: logging.LogRecord) -> str:
 
 def _escape(match: re.Match[str]) -> str:
     return repr(match[0])[1:-1]
-
-
-def _encoded(line: str) -> bytes:
-    return line.encode("utf-8", "backslashreplace") + b"\n"

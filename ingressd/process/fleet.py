@@ -82,7 +82,8 @@ class Fleet:
         """Counters of every connected worker: fresh ones, or the last known of a worker that is silent for 1 s."""
         members = self.members
         await asyncio.gather(*(self._ask(member) for member in members))
-        return [member.export for member in members if member.export is not None]
+        # Who has left meanwhile is among the departed.
+        return [m.export for m in members if m.export is not None and self._members.get(m.index) is m]
 
     async def close(self) -> None:
         """Leave the workers to themselves."""

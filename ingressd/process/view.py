@@ -5,6 +5,7 @@ In: the reloader and the fleet. Out: JSON shapes and Prometheus text; no key eve
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ from typing import Any
 
 from ingressd import __version__
 from ingressd.admin.explanation import ask, explain
-from ingressd.observe.metrics import render
+from ingressd.observe.metrics import ControllerFacts, render
 from ingressd.process.control import Start
 from ingressd.process.fleet import Fleet
 from ingressd.process.history import isoformat
@@ -116,3 +117,23 @@ class ControllerView:
         if self._table.snapshot is not snapshot:
             self._table = RoutingTable(snapshot)
         return explain(self._table, ask(url, method, headers))
+
+    async def metrics(self) -> bytes:
+        """See View. The text is made in a thread: with 10,000 routes it takes a third of a second."""
+        workers = await self._fleet.exports()
+        departed = list(self._fleet.departed)  # in the same step: nobody is in both, or in neither
+        reloader = self._reloader
+        compilation, snapshot, last = reloader.compilation, reloader.snapshot, reloader.history.last
+        certificates = [] if snapshot is None else [*snapshot.certificates.values()]
+        if snapshot is not None and snapshot.default_certificate is not None:
+            certificates.append(snapshot.default_certificate)
+        facts = ControllerFacts(
+            generation=reloader.generation,
+            reloads_total=reloader.history.total,
+            workers=self._fleet.serving,
+            faults=() if compilation is None else [fault.severity for fault in compilation.faults],
+            certificates=certificates,
+            reloaded_at=None if last is None else last.applied_at.timestamp(),
+            reload_s=None if last is None else last.milliseconds / 1000,
+        )
+        return await asyncio.to_thread(render, workers, departed, facts)

@@ -184,6 +184,7 @@ class Worker:
         return Served(snapshot.generation, changed=False)
 
     def _export(self) -> Export:
+        self._stats.access_log_dropped_total = self._access_log.dropped
         return Export(self._stats.export(), self._edge.statistics(), tuple(self._edge.upstreams()))
 
 

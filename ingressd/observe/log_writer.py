@@ -1,4 +1,4 @@
-"""Drain: the thread that writes the access log, so that a slow disk or a stuck reader holds up the log alone.
+"""LogWriter: the thread that writes the access log, so that a slow disk or a stuck reader holds up the log alone.
 
 In: batches of lines, from one other thread. Out: bytes to a descriptor, whose flags stay as they are: standard output
 is shared with other processes. It never knows what a line means.
@@ -6,24 +6,25 @@ is shared with other processes. It never knows what a line means.
 
 from __future__ import annotations
 
-import errno
+import contextlib
 import os
 import select
 import stat
 import threading
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 QUEUE_BYTES = 4 * 1024 * 1024
-"""What may wait for the thread; what is beyond it is dropped. About 8,000 lines."""
+"""What may wait for the thread; what is beyond it is dropped. About 8,000 lines of usual length."""
 CLOSE_S = 1.0
 """How long `close` waits for the rest to be written: a drained worker has 2 s to exit."""
 PIPE_BYTES = 4096
 """PIPE_BUF of Linux: as much goes into a pipe in one piece, whatever our siblings write to it (pipe(7))."""
 
+_LINE_END = 0x0A
 _FILE_MODE = 0o640  # targets may carry what is not for everybody
 
 
-class Drain:
+class LogWriter:
     """Writes in the order of the calls. The thread starts with the first batch."""
 
     def __init__(self, number: int, *, shared: bool) -> None:
@@ -80,34 +81,52 @@ class Drain:
     # The thread.
 
     def _run(self) -> None:
-        while (item := self._queue.get()) is not None:
-            if isinstance(item, int):
-                self._take(item)
-            else:
-                self._lost += self._write(item)
-                self._done_bytes += len(item)
+        order: bytes | int | None = b""
+        while order is not None:
+            data, order = self._next()
+            if data:
+                self._lost += self._write(data)
+                self._done_bytes += len(data)
+            if isinstance(order, int):
+                self._take(order)
         self._release()
+
+    def _next(self) -> tuple[bytes, bytes | int | None]:
+        """Wait; then all that is there, up to and with the next order: a new descriptor, or None for the end.
+
+        A busy loop leaves this thread one turn in several milliseconds: it must not take one for each batch.
+        """
+        item = self._queue.get()
+        batches = []
+        while isinstance(item, bytes):
+            batches.append(item)
+            try:
+                item = self._queue.get_nowait()
+            except Empty:
+                break
+        return b"".join(batches), item
 
     def _write(self, data: bytes) -> int:
         """Write lines; returns how many of them were lost."""
-        if self._torn:
+        lines = data.count(b"\n")
+        torn = self._torn
+        if torn:
             data = b"\n" + data
         whole = self._takes_any_size()
         start, end = 0, len(data)
         while start < end:
             try:
                 start += os.write(self._number, data[start : end if whole else _cut(data, start)])
-            except OSError as problem:
-                if problem.errno != errno.EAGAIN:
-                    break
-                # Somebody made the shared descriptor non-blocking.
+            except BlockingIOError:  # somebody made the descriptor that we share non-blocking
                 poll = select.poll()
                 poll.register(self._number, select.POLLOUT)
                 poll.poll()
-        if start:
-            self._torn = data[start - 1] != 0x0A
-        # The line end that mends a torn line is the end of one that was counted as lost already.
-        return data.count(b"\n", max(start, 1) if data[0] == 0x0A else start)
+            except OSError:
+                break
+        if start == 0:
+            return lines
+        self._torn = data[start - 1] != _LINE_END
+        return lines - (data.count(b"\n", 0, start) - torn)
 
     def _takes_any_size(self) -> bool:
         """Whether one write is one piece: in a file that is appended to it is, in a pipe or a socket it is not."""
@@ -124,7 +143,9 @@ class Drain:
 
     def _release(self) -> None:
         if not self._shared:
-            os.close(self._number)
+            # Some file systems tell only now that they have lost something; the descriptor is closed all the same.
+            with contextlib.suppress(OSError):
+                os.close(self._number)
 
 
 def open_file(path: str) -> int:

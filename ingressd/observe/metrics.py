@@ -1,0 +1,205 @@
+"""Prometheus text over all workers (exposition format 0.0.4).
+
+In: what the workers exported, also those that are gone, and what the controller knows. Out: bytes. Counters go on after
+a worker is gone; gauges and endpoints are those of the workers that live.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from prometheus_client import generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from ingressd import __version__
+from ingressd.errors import Severity
+from ingressd.observe.stats import BOUNDS_S, Labels, add
+from ingressd.table.certificate import Certificate
+
+Values = Mapping[tuple[str, ...], float]
+"""Samples of one metric by the values of their labels."""
+
+_ROUTE = ("host", "route", "namespace", "ingress", "service")
+_BOUNDS = (*(f"{bound:g}" for bound in BOUNDS_S), "+Inf")
+
+_COUNTERS = (
+    ("connections_total", "Connections accepted from clients."),
+    ("retries_total", "Attempts beyond the first one of a request."),
+    ("upstream_connects_total", "Connections dialled to endpoints."),
+    ("access_log_dropped_total", "Lines of the access log that nobody took in time."),
+)
+_BYTES = (
+    ("bytes_in_total", "request_body_bytes_total", "Bytes of request bodies, tunnels included."),
+    ("bytes_out_total", "response_body_bytes_total", "Bytes of response bodies, tunnels included."),
+)
+_ENDPOINT_GAUGES = (
+    ("active", "Requests in flight to an endpoint."),
+    ("idle", "Kept connections to an endpoint that carry no request."),
+)
+_ENDPOINT_COUNTERS = (
+    ("picks", "Attempts for which an endpoint was picked."),
+    ("connects", "Connections made to an endpoint."),
+    ("failures", "Attempts that failed at an endpoint."),
+)
+
+
+class WorkerExport(Protocol):
+    """What a worker has sent; process.link.Export is one."""
+
+    @property
+    def stats(self) -> Mapping[str, Any]:
+        """WorkerStats.export()."""
+
+    @property
+    def edge(self) -> Mapping[str, int]:
+        """Open connections by scheme."""
+
+    @property
+    def upstreams(self) -> Sequence[Mapping[str, Any]]:
+        """Pools with their endpoints' statistics."""
+
+
+@dataclass(frozen=True, slots=True)
+class ControllerFacts:
+    """What the controller adds to what the workers count."""
+
+    generation: int
+    reloads_total: int
+    workers: int
+    """Those that serve a snapshot."""
+    faults: Sequence[Severity] = ()
+    """The severity of each."""
+    certificates: Sequence[Certificate] = ()
+    reloaded_at: float | None = None
+    """Epoch seconds of the last applied reload; None = none yet."""
+    reload_s: float | None = None
+    """How long it took."""
+
+
+def render(workers: Sequence[WorkerExport], departed: Sequence[WorkerExport], facts: ControllerFacts) -> bytes:
+    """All metrics. `workers` live, `departed` are gone. Takes about 10 us a line: not for an event loop."""
+    return generate_latest(_Collector(workers, departed, facts))
+
+
+class _Collector(Collector):
+    """The metric families, in the order in which they are read best."""
+
+    def __init__(
+        self, workers: Sequence[WorkerExport], departed: Sequence[WorkerExport], facts: ControllerFacts
+    ) -> None:
+        self._workers = workers
+        self._departed = departed
+        self._facts = facts
+
+    def collect(self) -> Iterator[Metric]:
+        """Every family, also those without a sample."""
+        total = add(export.stats for export in (*self._workers, *self._departed))
+        yield from _controller(self._facts)
+        yield from _requests(total)
+        yield from _traffic(total, self._workers)
+        yield from _endpoints(self._workers, self._departed)
+
+
+def _controller(facts: ControllerFacts) -> Iterator[Metric]:
+    yield _gauge("build_info", "The version that runs.", ("version",), {(__version__,): 1.0})
+    yield _gauge("workers", "Workers that serve.", (), _one(facts.workers))
+    yield _gauge("generation", "Edits applied since the program started.", (), _one(facts.generation))
+    yield _counter("reloads_total", "Reloads applied by this controller.", (), _one(facts.reloads_total))
+    if facts.reloaded_at is not None and facts.reload_s is not None:
+        yield _gauge(
+            "reload_last_success_timestamp_seconds", "When the last reload was applied.", (), _one(facts.reloaded_at)
+        )
+        yield _gauge(
+            "reload_last_duration_seconds", "From noticing the last edit to serving it.", (), _one(facts.reload_s)
+        )
+    faults: dict[tuple[str, ...], float] = {(str(severity),): 0 for severity in Severity}
+    for severity in facts.faults:
+        faults[(str(severity),)] += 1
+    yield _gauge("faults", "Mistakes in the configuration.", ("severity",), faults)
+    expiry: dict[tuple[str, ...], float] = {}
+    for certificate in facts.certificates:
+        labels = (certificate.origin, certificate.names[0] if certificate.names else "")
+        expiry[labels] = min(certificate.not_after, expiry.get(labels, certificate.not_after))
+    yield _gauge("certificate_not_after_seconds", "When a certificate expires.", ("origin", "name"), expiry)
+
+
+def _requests(total: Mapping[str, Any]) -> Iterator[Metric]:
+    requests = {
+        (*labels, str(status), reason): count
+        for labels, answers in total["requests"].items()
+        for (status, reason), count in answers.items()
+    }
+    yield _counter("requests_total", "Requests that have ended.", (*_ROUTE, "status", "reason"), requests)
+    yield _histogram("request_duration_seconds", "From the head of a request to its end.", total["durations"])
+    yield _histogram(
+        "upstream_duration_seconds", "From the start of the last attempt to the end.", total["upstream_durations"]
+    )
+
+
+def _traffic(total: Mapping[str, Any], workers: Sequence[WorkerExport]) -> Iterator[Metric]:
+    connections: dict[tuple[str, ...], float] = {}
+    for worker in workers:
+        for scheme, count in worker.edge.items():
+            connections[(scheme,)] = connections.get((scheme,), 0) + count
+    tunnels = sum(worker.stats["tunnels_open"] for worker in workers)
+    yield _gauge("connections_open", "Connections with clients.", ("scheme",), connections)
+    yield _gauge("tunnels_open", "Connections that were upgraded.", (), _one(tunnels))
+    for name, text in _COUNTERS:
+        yield _counter(name, text, (), _one(total[name]))
+    for key, name, text in _BYTES:
+        yield _counter(name, text, (), _one(total[key]))
+
+
+def _endpoints(workers: Sequence[WorkerExport], departed: Sequence[WorkerExport]) -> Iterator[Metric]:
+    """By address alone: several pools may list an endpoint, and they share its counters."""
+    live = [_by_endpoint(worker) for worker in workers]
+    gone = [_by_endpoint(worker) for worker in departed]
+    known = sorted(set().union(*live))
+    for name, text in _ENDPOINT_GAUGES:
+        yield _gauge(f"endpoint_{name}", text, ("endpoint",), _sums(known, live, name))
+    for name, text in _ENDPOINT_COUNTERS:
+        yield _counter(f"endpoint_{name}_total", text, ("endpoint",), _sums(known, [*live, *gone], name))
+
+
+def _by_endpoint(worker: WorkerExport) -> dict[str, Mapping[str, Any]]:
+    return {endpoint["endpoint"]: endpoint for pool in worker.upstreams for endpoint in pool["endpoints"]}
+
+
+def _sums(
+    endpoints: Iterable[str], workers: Sequence[Mapping[str, Mapping[str, Any]]], name: str
+) -> dict[tuple[str, ...], float]:
+    return {
+        (endpoint,): sum(worker[endpoint][name] for worker in workers if endpoint in worker) for endpoint in endpoints
+    }
+
+
+def _one(value: float) -> Values:
+    return {(): value}
+
+
+def _gauge(name: str, text: str, labels: Sequence[str], values: Values) -> Metric:
+    family = GaugeMetricFamily(f"ingressd_{name}", text, labels=labels)
+    for label_values, value in values.items():
+        family.add_metric(label_values, value)
+    return family
+
+
+def _counter(name: str, text: str, labels: Sequence[str], values: Values) -> Metric:
+    family = CounterMetricFamily(f"ingressd_{name}", text, labels=labels)
+    for label_values, value in values.items():
+        family.add_metric(label_values, value)
+    return family
+
+
+def _histogram(name: str, text: str, times: Mapping[Labels, tuple[float, ...]]) -> Metric:
+    family = HistogramMetricFamily(f"ingressd_{name}", text, labels=_ROUTE)
+    for labels, (seconds, *counts) in times.items():
+        buckets, below = [], 0.0
+        for bound, count in zip(_BOUNDS, counts, strict=True):
+            below += count
+            buckets.append((bound, below))
+        family.add_metric(labels, buckets, seconds)
+    return family

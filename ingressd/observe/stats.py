@@ -1,0 +1,190 @@
+"""WorkerStats: what one worker has counted.
+
+In: Entries, and the attributes that others raise and lower. Out: plain numbers that add up over workers. Every label is
+a word of the routing table, never of a client, and the number of series is bounded.
+"""
+
+from __future__ import annotations
+
+import operator
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ingressd.observe.entry import Entry
+from ingressd.table.route import Route
+
+BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+"""Upper bounds of the histograms; the last bucket has none."""
+SERIES = 100_000
+"""Counts of requests by route, status and reason. What is beyond is counted as route `other`."""
+TIMED_ROUTES = 1_000
+"""Routes with histograms of their own, 36 lines of /metrics each; the times of the rest are in route `other`."""
+
+Labels = tuple[str, str, str, str, str]
+"""Host, id, namespace, ingress and service of a route."""
+
+UNROUTED: Labels = ("", "", "", "", "")
+OTHER: Labels = ("", "other", "", "", "")
+
+_HISTOGRAMS = frozenset({"durations", "upstream_durations"})
+
+
+class _Times:
+    """One histogram of durations."""
+
+    __slots__ = ("buckets", "seconds")
+
+    def __init__(self) -> None:
+        self.buckets = [0] * (len(BOUNDS_S) + 1)
+        self.seconds = 0.0
+
+
+class _Series:
+    """What was counted of one route."""
+
+    __slots__ = ("answers", "durations", "labels", "route", "upstream_durations")
+
+    def __init__(self, labels: Labels, durations: _Times, upstream_durations: _Times) -> None:
+        self.labels = labels
+        self.route: Route | None = None
+        self.answers: dict[tuple[int, str], int] = {}
+        self.durations = durations
+        self.upstream_durations = upstream_durations
+
+
+class WorkerStats:
+    """Counters and gauges of a worker. `finished` costs about 1 us: dicts by route id, lists by bucket."""
+
+    __slots__ = (
+        "_all",
+        "_by_route",
+        "_other",
+        "_room",
+        "access_log_dropped_total",
+        "bytes_in_total",
+        "bytes_out_total",
+        "connections_open",
+        "connections_total",
+        "retries_total",
+        "tunnels_open",
+        "upstream_connects_total",
+    )
+
+    def __init__(self) -> None:
+        self.connections_open = 0
+        self.connections_total = 0
+        self.tunnels_open = 0
+        self.retries_total = 0
+        self.upstream_connects_total = 0
+        self.access_log_dropped_total = 0
+        """Set by the worker when it exports: the access log keeps the count."""
+        self.bytes_in_total = 0
+        self.bytes_out_total = 0
+        self._room = SERIES
+        self._other = _Series(OTHER, _Times(), _Times())
+        unrouted = _Series(UNROUTED, _Times(), _Times())
+        self._all: dict[Labels, _Series] = {UNROUTED: unrouted, OTHER: self._other}
+        self._by_route: dict[str, _Series] = {"": unrouted}
+
+    def finished(self, entry: Entry) -> None:
+        """Count one request that has ended."""
+        route = entry.route
+        series = self._by_route.get("" if route is None else route.id)
+        if series is None or series.route is not route:
+            series = self._find(route)
+        answer = (entry.status, entry.reason)
+        answers = series.answers
+        if answer in answers:
+            answers[answer] += 1
+        else:
+            self._first(series, answer)
+        self.bytes_in_total += entry.bytes_in
+        self.bytes_out_total += entry.bytes_out
+        seconds = entry.duration_s
+        times = series.durations
+        times.buckets[bisect_left(BOUNDS_S, seconds)] += 1
+        times.seconds += seconds
+        upstream_s = entry.upstream_duration_s
+        if upstream_s is not None:
+            times = series.upstream_durations
+            times.buckets[bisect_left(BOUNDS_S, upstream_s)] += 1
+            times.seconds += upstream_s
+
+    def export(self) -> dict[str, Any]:
+        """A copy in plain types: numbers; requests by route, then status and reason; seconds and buckets by route."""
+        durations: dict[Labels, tuple[float, ...]] = {}
+        upstream_durations: dict[Labels, tuple[float, ...]] = {}
+        requests: dict[Labels, dict[tuple[int, str], int]] = {}
+        for labels, series in self._all.items():
+            if series.answers:
+                requests[labels] = dict(series.answers)
+            if series is self._other or series.durations is not self._other.durations:
+                for times, into in (
+                    (series.durations, durations),
+                    (series.upstream_durations, upstream_durations),
+                ):
+                    if any(times.buckets):
+                        into[labels] = (times.seconds, *times.buckets)
+        return {
+            "connections_open": self.connections_open,
+            "connections_total": self.connections_total,
+            "tunnels_open": self.tunnels_open,
+            "retries_total": self.retries_total,
+            "upstream_connects_total": self.upstream_connects_total,
+            "access_log_dropped_total": self.access_log_dropped_total,
+            "bytes_in_total": self.bytes_in_total,
+            "bytes_out_total": self.bytes_out_total,
+            "requests": requests,
+            "durations": durations,
+            "upstream_durations": upstream_durations,
+        }
+
+    def _find(self, route: Route | None) -> _Series:
+        """The series of a route that is new, or that came anew with a reload."""
+        if route is None:
+            return self._all[UNROUTED]
+        labels = (route.host, route.id, route.namespace, route.ingress, route.service)
+        series = self._all.get(labels)
+        if series is None:
+            if self._room <= 0:
+                return self._other
+            other = self._other
+            timed = len(self._all) - 2 < TIMED_ROUTES
+            series = self._all[labels] = _Series(
+                labels, _Times() if timed else other.durations, _Times() if timed else other.upstream_durations
+            )
+        series.route = route
+        self._by_route[route.id] = series
+        return series
+
+    def _first(self, series: _Series, answer: tuple[int, str]) -> None:
+        """Count an answer that this series has not seen yet."""
+        if self._room <= 0:
+            series = self._other
+        else:
+            self._room -= 1
+        status, reason = answer
+        # A plain string: what is exported is read without the enum of reasons.
+        answer = (status, str(reason))
+        series.answers[answer] = series.answers.get(answer, 0) + 1
+
+
+def add(exports: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """One export that is the sum of several."""
+    total = WorkerStats().export()
+    for export in exports:
+        for name, value in export.items():
+            if name == "requests":
+                for labels, answers in value.items():
+                    counts = total[name].setdefault(labels, {})
+                    for answer, count in answers.items():
+                        counts[answer] = counts.get(answer, 0) + count
+            elif name in _HISTOGRAMS:
+                times = total[name]
+                for labels, numbers in value.items():
+                    known = times.get(labels)
+                    times[labels] = numbers if known is None else tuple(map(operator.add, known, numbers))
+            else:
+                total[name] += value
+    return total
