@@ -53,7 +53,7 @@ class NotTls:
     why: str
 
 
-class _Malformed(Exception):
+class _LengthError(Exception):
     """A length inside the ClientHello is a lie."""
 
 
@@ -106,7 +106,7 @@ def _client_hello(body: bytes) -> ClientHello | NotTls:
     try:
         extensions = _extensions(body)
         return ClientHello(_server_name(extensions.get(_SERVER_NAME)), _protocols(extensions.get(_ALPN)))
-    except _Malformed:
+    except _LengthError:
         return NotTls("malformed ClientHello")
 
 
@@ -116,19 +116,19 @@ def _extensions(body: bytes) -> dict[int, bytes]:
     cipher_suites, at = _block(body, at, 2)
     compression, at = _block(body, at, 1)
     if len(session_id) > _SESSION_ID_BYTES or len(cipher_suites) < 2 or len(cipher_suites) % 2 or not compression:
-        raise _Malformed
+        raise _LengthError
     found: dict[int, bytes] = {}
     if at == len(body):
         return found
     block, at = _block(body, at, 2)
     if at != len(body):
-        raise _Malformed
+        raise _LengthError
     at = 0
     while at < len(block):
         kind = int.from_bytes(block[at : at + 2])
         content, at = _block(block, at + 2, 2)
         if kind in found:
-            raise _Malformed
+            raise _LengthError
         found[kind] = content
     return found
 
@@ -140,7 +140,7 @@ def _server_name(extension: bytes | None) -> str:
     kind = names[:1]
     name, _ = _block(names, 1, 2)  # RFC 6066 allows one name of a type, and there is one type
     if end != len(extension) or kind != bytes([_HOST_NAME]):
-        raise _Malformed
+        raise _LengthError
     name = name.removesuffix(b".")
     if len(name) > _HOST_BYTES or not _is_host(name):
         return ""
@@ -152,7 +152,7 @@ def _protocols(extension: bytes | None) -> tuple[bytes, ...]:
         return ()
     names, end = _block(extension, 0, 2)
     if end != len(extension):
-        raise _Malformed
+        raise _LengthError
     protocols = []
     at = 0
     while at < len(names):
@@ -162,11 +162,11 @@ def _protocols(extension: bytes | None) -> tuple[bytes, ...]:
 
 
 def _block(data: bytes, at: int, length_bytes: int) -> tuple[bytes, int]:
-    """The block whose length stands before it at `at`, and where it ends. Raises _Malformed."""
+    """The block whose length stands before it at `at`, and where it ends. Raises _LengthError."""
     start = at + length_bytes
     if start > len(data):
-        raise _Malformed
+        raise _LengthError
     end = start + int.from_bytes(data[at:start])
     if end > len(data):
-        raise _Malformed
+        raise _LengthError
     return data[start:end], end

@@ -11,6 +11,7 @@ import socket
 
 from ingressd.http.forwarded import ForwardedBlock, TrustedProxies
 from ingressd.listener.http1 import Http1Connection
+from ingressd.listener.plain import tune
 from ingressd.listener.tls import ContextStore, TlsAcceptor
 from ingressd.observe.access_log import AccessLog
 from ingressd.observe.stats import WorkerStats
@@ -39,6 +40,7 @@ class Edge:
         context.wheel.start()
         for sock in http:
             sock.setblocking(False)
+            tune(sock, context.limits)
             server = await loop.create_server(lambda: Http1Connection(context, self._http), sock=sock, backlog=4096)
             self._servers.append(server)
         for sock in https:
@@ -65,11 +67,15 @@ class Edge:
             side.drain()
         try:
             async with asyncio.timeout(timeout_s):
+                for acceptor in self._acceptors:
+                    await acceptor.empty.wait()
                 for side in sides:
                     await side.empty.wait()
         except TimeoutError:
             left = sum(len(side.connections) for side in sides)
             logger.warning("drain timeout: cutting %d connections", left)
+        for acceptor in self._acceptors:
+            acceptor.cut()
         for side in sides:
             side.cut()
         self.close()

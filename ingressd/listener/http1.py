@@ -117,7 +117,7 @@ class Http1Connection(BaseProtocol):
         local = transport.get_extra_info("sockname") or ("", 0)
         self.client_address, self.client_port = str(peer[0]), int(peer[1])
         self.forwarded = self._listener.forwarded_block(self.client_address, int(local[1]))
-        assert self.transport is not None  # noqa: S101 - just made
+        assert self.transport is not None
         self.transport.set_write_buffer_limits(high=limits.buffer_high_bytes, low=limits.buffer_low_bytes)
         self._listener.opened(self)
         self._context.wheel.arm(self, limits.request_head_s)
@@ -249,7 +249,7 @@ class Http1Connection(BaseProtocol):
 
     def _read_body(self, exchange: Exchange, data: bytes) -> None:
         decoder = exchange.decoder
-        assert decoder is not None  # noqa: S101 - the body is not complete
+        assert decoder is not None
         try:
             pieces = decoder.feed(data)
         except LocalReply as reply:
@@ -271,7 +271,7 @@ class Http1Connection(BaseProtocol):
 
     def _discard(self, data: bytes) -> None:
         decoder = self._decoder
-        assert decoder is not None  # noqa: S101 - DISCARD has one
+        assert decoder is not None
         self._discarded_bytes += len(data)
         try:
             decoder.feed(data)
@@ -291,7 +291,12 @@ class Http1Connection(BaseProtocol):
             return
         buffered = transport.get_write_buffer_size()
         if not buffered and self._state is State.LINGER:
-            transport.abort()
+            if transport.can_write_eof() or transport.is_closing():
+                transport.abort()
+            else:
+                # TLS cannot close one direction: only now is it time for close_notify.
+                transport.close()
+                self._context.wheel.arm(self, _LINGER_S)
             return
         if self._buffered_bytes and buffered >= self._buffered_bytes:
             self.abort()

@@ -19,7 +19,21 @@ logger = logging.getLogger(__name__)
 _ACCEPTED_AT_ONCE = 64  # others on the loop wait meanwhile: 64 take less than a millisecond
 _REST_S = 0.5
 _COMPLAINT_GAP_S = 60.0
-_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_OF_ONE_CONNECTION = frozenset(
+    {
+        errno.ECONNABORTED,
+        errno.EPERM,
+        errno.EPROTO,
+        errno.ENOPROTOOPT,
+        errno.EOPNOTSUPP,
+        errno.ENONET,
+        errno.ENETDOWN,
+        errno.ENETUNREACH,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+    }
+)
+"""What Linux tells of a connection that failed before it was accepted (accept(2)): the next one may be well."""
 
 _KEEPALIVE_IDLE_S = 30
 _KEEPALIVE_GAP_S = 10
@@ -82,23 +96,21 @@ class AcceptLoop:
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as problem:
-                if problem.errno in _EXHAUSTED:
-                    self._exhausted(problem)
-                    return
-                continue  # what Linux tells of one dead connection (accept(2)) says nothing about the next
+                if problem.errno in _OF_ONE_CONNECTION:
+                    continue
+                self._cannot_accept(problem)
+                return
             connection.setblocking(False)
             self._accepted(connection)
 
-    def _exhausted(self, problem: OSError) -> None:
+    def _cannot_accept(self, problem: OSError) -> None:
         self._rest = self._loop.call_later(_REST_S, self._rested)
         self._watch()
         now = self._loop.time()
         if now >= self._next_complaint:
             self._next_complaint = now + _COMPLAINT_GAP_S
-            logger.error(
-                "cannot accept connections: %s (raise the limit of open files: ulimit -n, LimitNOFILE=)",
-                problem.strerror,
-            )
+            way_out = " (raise the limit: ulimit -n, LimitNOFILE=)" if problem.errno == errno.EMFILE else ""
+            logger.error("cannot accept connections: %s%s", problem.strerror, way_out)
 
     def _rested(self) -> None:
         self._rest = None

@@ -105,7 +105,7 @@ class Running:
     async def logged(self, count: int = 1) -> list[Entry]:
         """The log's entries, once there are `count`."""
         async with asyncio.timeout(10):
-            while len(self.log.entries) < count:  # noqa: ASYNC110 - the log has no event of its own
+            while len(self.log.entries) < count:
                 await asyncio.sleep(0.005)
         return self.log.entries
 

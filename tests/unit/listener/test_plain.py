@@ -1,0 +1,163 @@
+"""The accept loop: pauses, rests without descriptors, stops; on both event loops."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from ingressd.listener import plain
+from ingressd.listener.plain import AcceptLoop, tune
+from ingressd.settings import Limits
+from tests.support.loops import on_both_loops
+
+
+class Taken:
+    """Collects accepted sockets."""
+
+    def __init__(self) -> None:
+        self.sockets: list[socket.socket] = []
+        self.changed = asyncio.Condition()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def __call__(self, sock: socket.socket) -> None:
+        self.sockets.append(sock)
+        task = asyncio.get_running_loop().create_task(self._tell())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _tell(self) -> None:
+        async with self.changed:
+            self.changed.notify_all()
+
+    async def count(self, count: int) -> None:
+        async with self.changed:
+            await asyncio.wait_for(self.changed.wait_for(lambda: len(self.sockets) >= count), 10)
+
+
+@contextmanager
+def accepting() -> Iterator[tuple[AcceptLoop, socket.socket, Taken, list[socket.socket]]]:
+    sock = socket.create_server(("127.0.0.1", 0), backlog=256)
+    sock.setblocking(False)
+    taken = Taken()
+    clients: list[socket.socket] = []
+    loop = AcceptLoop(asyncio.get_running_loop(), sock, taken)
+    loop.start()
+    try:
+        yield loop, sock, taken, clients
+    finally:
+        loop.stop()
+        for each in (*taken.sockets, *clients):
+            each.close()
+
+
+@contextmanager
+def no_descriptors_left() -> Iterator[None]:
+    """The next descriptor that this process asks for is refused."""
+    lowest_free = os.dup(0)
+    os.close(lowest_free)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+async def turns(count: int = 20) -> None:
+    """Let the loop look at its sockets this many times."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+@on_both_loops
+async def test_connections_are_accepted_non_blocking_and_not_inherited() -> None:
+    with accepting() as (_, sock, taken, clients):
+        clients.extend(socket.create_connection(sock.getsockname()) for _ in range(200))
+        await taken.count(200)
+        assert {each.getpeername() for each in taken.sockets} == {each.getsockname() for each in clients}
+        assert not any(each.getblocking() or each.get_inheritable() for each in taken.sockets)
+
+
+@on_both_loops
+async def test_a_paused_loop_leaves_connections_in_the_backlog_until_it_resumes() -> None:
+    with accepting() as (loop, sock, taken, clients):
+        loop.pause()
+        clients.append(socket.create_connection(sock.getsockname()))
+        await turns()
+        assert not taken.sockets
+        loop.resume()
+        await taken.count(1)
+
+
+@on_both_loops
+async def test_a_pause_takes_hold_in_the_middle_of_a_batch() -> None:
+    with accepting() as (loop, sock, taken, clients):
+        clients.extend(socket.create_connection(sock.getsockname()) for _ in range(5))
+        loop._accepted = lambda connection: (taken(connection), loop.pause())
+        await taken.count(1)
+        await turns()
+        assert len(taken.sockets) == 1
+
+
+@on_both_loops
+async def test_without_descriptors_it_rests_says_so_once_and_goes_on(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plain, "_REST_S", 0.01)
+    with accepting() as (loop, sock, taken, clients):
+        clients.extend(socket.create_connection(sock.getsockname()) for _ in range(3))
+        with no_descriptors_left():
+            rests = 0
+            resting = False
+            while rests < 3:  # the listening socket is readable all the time
+                await asyncio.sleep(0.001)
+                rests += resting is False and loop._rest is not None
+                resting = loop._rest is not None
+            assert not taken.sockets
+        await taken.count(3)
+    assert [record.getMessage() for record in caplog.records] == [
+        "cannot accept connections: Too many open files (raise the limit: ulimit -n, LimitNOFILE=)"
+    ]
+
+
+@on_both_loops
+async def test_a_stopped_loop_refuses_clients_even_from_its_rest() -> None:
+    with accepting() as (loop, sock, taken, clients):
+        address = sock.getsockname()
+        clients.append(socket.create_connection(address))
+        with no_descriptors_left():
+            while loop._rest is None:
+                await asyncio.sleep(0)
+        loop.stop()
+        loop.resume()
+        await turns()
+        assert not taken.sockets
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(address)
+
+
+@on_both_loops
+async def test_connections_inherit_what_the_listening_socket_was_tuned_to() -> None:
+    with accepting() as (_, sock, taken, clients):
+        tune(sock, Limits(response_write_gap_s=7.5))
+        clients.append(socket.create_connection(sock.getsockname()))
+        await taken.count(1)
+        (connection,) = taken.sockets
+        options = {
+            name: connection.getsockopt(socket.IPPROTO_TCP, getattr(socket, name))
+            for name in ("TCP_NODELAY", "TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT", "TCP_USER_TIMEOUT")
+        }
+        assert options == {
+            "TCP_NODELAY": 1,
+            "TCP_KEEPIDLE": 30,
+            "TCP_KEEPINTVL": 10,
+            "TCP_KEEPCNT": 3,
+            "TCP_USER_TIMEOUT": 7500,
+        }
+        assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
