@@ -29,12 +29,21 @@ def demo(
     http_port: Annotated[str | None, typer.Option(metavar="PORT", help="[8080, or any free one]")] = None,
     https_port: Annotated[str | None, typer.Option(metavar="PORT", help="[8443, or any free one]")] = None,
     admin_port: Annotated[str | None, typer.Option(metavar="PORT", help="[9080, or any free one]")] = None,
+    certs_only: Annotated[
+        bool,
+        typer.Option("--certs-only", help="Only fill certs/: the CA, and what docker-compose.yml mounts."),
+    ] = False,
 ) -> None:
     """Serve examples/ with demo apps behind it, and print commands to try. Edit the examples meanwhile."""
-    from ingressd.cli.demo_certificates import make_certificates
+    from ingressd.cli.demo_certificates import make_certificates, make_container_certificates
     from ingressd.cli.demo_processes import start_apps, start_proxy, stop_on_sigterm
 
     examples = Path(directory)
+    if certs_only:
+        if not examples.is_dir():
+            fail(f"{directory}: no such folder; name the examples with --dir")
+        print(f"made {make_container_certificates(examples)}")
+        return
     if not (examples / "apps" / "__main__.py").is_file():
         fail(f"{directory}: no demo apps there; run this in a checkout of ingressd, or name its examples with --dir")
     ports = {

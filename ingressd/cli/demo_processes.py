@@ -13,7 +13,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -69,26 +70,36 @@ def stop_on_sigterm() -> None:
 def start_apps(examples: Path, endpoints: Path) -> tuple[Child, dict[str, Any]]:
     """Start the demo apps of `examples`; they write EndpointSlices to `endpoints`. Returns what they say when ready."""
     child = Child([sys.executable, "-m", "apps", "--endpoints", str(endpoints)], examples, talks=True)
-    assert child.process.stdout is not None  # noqa: S101 - it was asked for
-    readable, _, _ = select.select([child.process.stdout], [], [], APPS_READY_S)
-    line = child.process.stdout.readline() if readable else b""
-    if not line:
-        child.__exit__(None, None, None)
-        raise StartupError("the demo apps did not start")
-    ready: dict[str, Any] = json.loads(line)
-    return child, ready
+    with _ended_on_failure(child):
+        assert child.process.stdout is not None
+        readable, _, _ = select.select([child.process.stdout], [], [], APPS_READY_S)
+        line = child.process.stdout.readline() if readable else b""
+        if not line:
+            raise StartupError("the demo apps did not start")
+        ready: dict[str, Any] = json.loads(line)
+        return child, ready
 
 
 def start_proxy(arguments: Sequence[str], admin_port: int) -> Child:
     """Run `ingressd run` with `arguments`; returns once every worker serves."""
     child = Child([sys.executable, "-m", "ingressd", "run", *arguments])
-    deadline = time.monotonic() + PROXY_READY_S
-    while child.running and time.monotonic() < deadline:
-        if _ready(admin_port):
-            return child
-        time.sleep(_POLL_S)
-    child.__exit__(None, None, None)
-    raise StartupError("the proxy did not start")
+    with _ended_on_failure(child):
+        deadline = time.monotonic() + PROXY_READY_S
+        while child.running and time.monotonic() < deadline:
+            if _ready(admin_port):
+                return child
+            time.sleep(_POLL_S)
+        raise StartupError("the proxy did not start")
+
+
+@contextmanager
+def _ended_on_failure(child: Child) -> Iterator[None]:
+    """Until it is ready nobody else ends it: also not on Ctrl-C."""
+    try:
+        yield
+    except BaseException:
+        child.__exit__(None, None, None)
+        raise
 
 
 def _ready(admin_port: int) -> bool:

@@ -12,14 +12,14 @@ from typing import Annotated
 import typer
 
 import ingressd
-from ingressd.cli import run
+from ingressd.cli import certs, check, demo, diff, explain, routes, run
 from ingressd.cli.console import USAGE, complain, silence_stdout
 from ingressd.errors import StartupError
 
 app = typer.Typer(
     name="ingressd",
     help="The Ingress controller without a cluster: Kubernetes manifests in, routed HTTPS out, every edit live.",
-    no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -34,12 +34,20 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def _global_options(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show it.")] = False,
 ) -> None:
-    pass
+    if context.invoked_subcommand is None:
+        print(context.get_help())
 
 
-app.command("run")(run.run)
+app.command("run", short_help="Serve manifests, and every edit of them.")(run.run)
+app.command("check", short_help="Show every mistake in manifests.")(check.check)
+app.command("routes", short_help="Show the table that manifests make.")(routes.routes)
+app.command("explain", short_help="Say which rule takes a request, and why.")(explain.explain)
+app.command("diff", short_help="Show which routes an edit changes.")(diff.diff)
+app.command("demo", short_help="Serve the examples, with apps behind them.")(demo.demo)
+app.add_typer(certs.app, name="certs")
 
 
 # typer keeps click's exceptions to itself: BadParameter is the public one, a UsageError, which is a ClickException.
@@ -48,16 +56,20 @@ _CommandLineError: type[Exception] = typer.BadParameter.__mro__[2]
 
 def main() -> None:
     """Run the command that sys.argv names, and exit."""
-    sys.exit(_run(sys.argv[1:]))
+    sys.exit(execute(sys.argv[1:]))
 
 
-def _run(arguments: list[str]) -> int:
+def execute(arguments: list[str]) -> int:
+    """Run one command; returns its exit code. Every mistake has become one line on standard error."""
     try:
-        return app(arguments, prog_name="ingressd", standalone_mode=False) or 0
+        code = app(arguments, prog_name="ingressd", standalone_mode=False) or 0
+        # Here, where a reader that has gone is no traceback yet.
+        sys.stdout.flush()
+        return code
     except _CommandLineError as error:
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "ingressd"
-        message = error.format_message()  # type: ignore[attr-defined]
+        message = error.format_message().replace("Value error, ", "")  # type: ignore[attr-defined]
         complain(f"{message.rstrip('.')} (see `{command} --help`)")
         return USAGE
     except StartupError as error:

@@ -67,7 +67,7 @@ PATHS = SettingFlag("paths", "--paths", "Folders or files with manifests; folder
 
 FLAGS = (
     SettingFlag("http_port", "--http-port", "Port for HTTP: 0 is any free one, off is none.", "PORT"),
-    SettingFlag("https_port", "--https-port", "Port for HTTPS: 0 is any free one, off is none.", "PORT"),
+    SettingFlag("https_port", "--https-port", "Port for HTTPS: 0 is any free one, off is none.", "PORT", compiles=True),
     SettingFlag("admin_port", "--admin-port", "Port of health, metrics and the API.", "PORT"),
     SettingFlag("bind", "--bind", "Address for HTTP and HTTPS.", "ADDRESS"),
     SettingFlag("admin_bind", "--admin-bind", "Address of the admin port.", "ADDRESS"),

@@ -61,7 +61,7 @@ def compile_tls(
     compiler = _TlsCompiler(resources, options, previous, faults)
     for ingress in ingresses:
         compiler.take(ingress)
-    compiler.take_files()
+    compiler.finish()
     return compiler.table
 
 
@@ -73,18 +73,21 @@ class _TlsCompiler:
         self._resources = resources
         self._options = options
         self._now = options.now.timestamp()
-        self._before = {} if previous is None else previous.certificates
+        before = previous or Snapshot()
+        self._before = before.certificates
+        self._default_before = before.default_certificate
         self._faults = faults
         self._judged: dict[tuple[str, str], Certificate | None] = {}
         self._decided: dict[str, str] = {}
-        """Host -> where its Secret was named."""
+        """Host -> where the Secret was named that it has its certificate of."""
+        self._unassigned: list[tuple[str, Certificate | None]] = []
+        """Secrets that were named without a host."""
 
     def take(self, ingress: Resource[Ingress]) -> None:
         """Everything under spec.tls of one Ingress."""
-        rules = [rule.host.lower() for rule in ingress.object.spec.rules] or [ANY_HOST]
+        rules = [rule.host for rule in ingress.object.spec.rules] or [ANY_HOST]
         for index, tls in enumerate(ingress.object.spec.tls):
             loc: Loc = ("spec", "tls", index)
-            hosts = [(host, (*loc, "hosts", place)) for place, host in enumerate(tls.hosts)]
             self.table.hosts.update(tls.hosts or rules)
             if not tls.secret_name:
                 continue
@@ -92,23 +95,28 @@ class _TlsCompiler:
             if found is None:
                 continue
             secret, certificate = found
-            if hosts:
-                for host, place in hosts:
-                    self._assign(ingress, host, place, secret, certificate)
-            elif certificate is not None:
-                # No host is named: the certificate speaks for those that it has.
-                for name in certificate.names:
-                    self.table.certificates.setdefault(name, certificate)
+            for place, host in enumerate(tls.hosts):
+                self._assign(ingress, host, (*loc, "hosts", place), secret, certificate)
+            if not tls.hosts:
+                self._unassigned.append((f"{secret.namespace}/{secret.name}", certificate))
 
-    def take_files(self) -> None:
-        """Certificates that the operator gave as files: for names that no Ingress has a Secret for."""
+    def finish(self) -> None:
+        """Certificates of which no Ingress says a host: they are served for their names, where nothing else is."""
+        for origin, certificate in self._unassigned:
+            names = () if certificate is None else certificate.names
+            for name in names or [name for name, before in self._before.items() if before.origin == origin]:
+                self._serve(name, self._better(name, origin, certificate))
         for pair in self._options.certificates.pairs:
             certificate = self._file(pair, "--certificate")
             for name in () if certificate is None else certificate.names:
-                self.table.certificates.setdefault(name, certificate)  # type: ignore[arg-type]
-        pair_ = self._options.certificates.default
-        if pair_ is not None:
-            self.table.default = self._file(pair_, "--default-certificate") or self.table.default
+                self._serve(name, certificate)
+        default = self._options.certificates.default
+        if default is not None:
+            self.table.default = self._file(default, "--default-certificate") or self.table.default
+
+    def _serve(self, name: str, certificate: Certificate | None) -> None:
+        if certificate is not None:
+            self.table.certificates.setdefault(name, certificate)
 
     def _secret(
         self, ingress: Resource[Ingress], name: str, loc: Loc
@@ -117,7 +125,7 @@ class _TlsCompiler:
         if secret is None:
             self._faults.append(
                 ingress.fault(
-                    Severity.ERROR,
+                    Severity.WARNING,
                     "secret_missing",
                     f"there is no Secret {ingress.namespace}/{name}: the default certificate is served",
                     _elsewhere(self._resources, ingress.namespace, name),
@@ -158,15 +166,16 @@ class _TlsCompiler:
         secret: Resource[Secret],
         certificate: Certificate | None,
     ) -> None:
-        place = self._decided.setdefault(host, ingress.place(*loc))
-        if place != ingress.place(*loc):
-            served = self.table.certificates.get(host)
-            if served is not None and certificate is not None and served.fingerprint != certificate.fingerprint:
+        origin = f"{secret.namespace}/{secret.name}"
+        decided = self._decided.get(host)
+        if decided is not None:
+            served = self.table.certificates[host]
+            if certificate is not None and served.fingerprint != certificate.fingerprint:
                 self._faults.append(
                     ingress.fault(
                         Severity.WARNING,
                         "certificate_conflict",
-                        f"{host} has the certificate of {served.origin} already, by {place}: this one is not served",
+                        f"{host} has the certificate of {served.origin} already, by {decided}: this one is not served",
                         "name one Secret for a host",
                         loc,
                     )
@@ -178,34 +187,35 @@ class _TlsCompiler:
                 ingress.fault(
                     Severity.ERROR,
                     "certificate_host_mismatch",
-                    f"the certificate of Secret {secret.namespace}/{secret.name} is for {names}, not for {host}:"
-                    " the default certificate is served",
+                    f"the certificate of Secret {origin} is for {names}, not for {host}: it is not served there",
                     f"make one that has {host} among its subjectAltNames",
                     loc,
                 )
             )
             certificate = None
-        certificate = self._better(host, f"{secret.namespace}/{secret.name}", certificate)
+        certificate = self._better(host, origin, certificate)
         if certificate is not None:
+            self._decided[host] = ingress.place(*loc)
             self.table.certificates[host] = certificate
 
     def _better(self, host: str, origin: str, certificate: Certificate | None) -> Certificate | None:
-        """The certificate itself, or the one that this Secret gave before, if only that one is still good."""
-        if certificate is not None and certificate.not_after > self._now:
-            return certificate
-        before = self._before.get(host)
-        if before is not None and before.origin == origin and before.not_after > self._now:
-            return before
-        return certificate
+        """The certificate itself, or the one that the same Secret gave before, or none if neither is good."""
+        return next((each for each in (certificate, self._before.get(host)) if self._still_good(each, origin)), None)
+
+    def _still_good(self, certificate: Certificate | None, origin: str) -> bool:
+        return certificate is not None and certificate.origin == origin and certificate.not_after > self._now
 
     def _file(self, pair: PemPair, option: str) -> Certificate | None:
         certificate: Certificate | str = pair.problem or load_certificate(pair.chain_pem, pair.key_pem, pair.chain_file)
         if isinstance(certificate, str):
             self._faults.append(_file_fault(Severity.ERROR, "certificate_unusable", pair, f"{option}: {certificate}"))
-            return next((each for each in self._before.values() if each.origin == pair.chain_file), None)
-        for severity, code, message in self._times(certificate):
-            self._faults.append(_file_fault(severity, code, pair, f"{option}: {message}"))
-        return certificate
+        else:
+            for severity, code, message in self._times(certificate):
+                self._faults.append(_file_fault(severity, code, pair, f"{option}: {message}"))
+            if certificate.not_after > self._now:
+                return certificate
+        before = (self._default_before, *self._before.values())
+        return next((each for each in before if self._still_good(each, pair.chain_file)), None)
 
     def _times(self, certificate: Certificate) -> Iterator[tuple[Severity, str, str]]:
         left_s = certificate.not_after - self._now
@@ -247,7 +257,7 @@ def load_certificate(chain_pem: bytes, key_pem: bytes, origin: str) -> Certifica
         return "tls.key is no PEM private key"
     try:
         leaf = x509.load_pem_x509_certificates(chain_pem)[0]
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         return "tls.crt cannot be read as a certificate"
     try:
         key = serialization.load_pem_private_key(key_pem, password=None)
@@ -277,7 +287,7 @@ def load_certificate(chain_pem: bytes, key_pem: bytes, origin: str) -> Certifica
 def _names(leaf: x509.Certificate) -> tuple[str, ...]:
     try:
         extension = leaf.extensions.get_extension_for_oid(ExtensionOID.SUBJECT_ALTERNATIVE_NAME)
-    except (x509.ExtensionNotFound, ValueError):
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError):
         return ()
     value = extension.value
     if not isinstance(value, x509.SubjectAlternativeName):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ingressd.compile.options import CompileOptions
+from ingressd.compile.policies import canary_annotation
 from ingressd.errors import Fault, Severity
 from ingressd.model.ingress import CLASS_ANNOTATION, Ingress
 from ingressd.model.ingress_class import IngressClass
@@ -19,6 +20,8 @@ CONTROLLER = "ingressd.dev/ingress-controller"
 NGINX = "nginx"
 NGINX_CONTROLLER = "k8s.io/ingress-nginx"
 
+_UNNAMED: Loc = ("metadata", "name")
+"""Where an Ingress that names no class is told about."""
 _NEVER = "9999"
 """Files seldom have a creationTimestamp: what has none comes after what has one."""
 
@@ -28,12 +31,23 @@ def served_ingresses(
 ) -> tuple[Resource[Ingress], ...]:
     """Ours, in the total order: creationTimestamp, namespace, name, file, line."""
     classes = _Classes(resources.classes, options, faults)
-    return tuple(sorted(filter(classes.serves, resources.ingresses), key=_precedence))
+    served = (each for each in resources.ingresses if classes.serves(each) and not _is_canary(each, faults))
+    return tuple(sorted(served, key=_precedence))
 
 
 def _precedence(ingress: Resource[Ingress]) -> tuple[str, str, str, str, int]:
     created = ingress.object.metadata.creation_timestamp or _NEVER
     return created, ingress.namespace, ingress.name, ingress.file, ingress.origin.line
+
+
+def _is_canary(ingress: Resource[Ingress], faults: list[Fault]) -> bool:
+    """Whether it repeats the rules of another Ingress, to take a part of its requests; say so."""
+    key = canary_annotation(ingress)
+    if not key:
+        return False
+    message = f"{ingress.key} is not served: {key} is not supported yet, and without it all requests could go there"
+    faults.append(ingress.fault(Severity.WARNING, "canary_skipped", message, loc=("metadata", "annotations", key)))
+    return True
 
 
 class _Classes:
@@ -68,13 +82,15 @@ class _Classes:
         if name is None:
             if self._options.classless:
                 return True
-            why, hint = "it names no class", "write `ingressClassName: ingressd`, or run with --classless"
+            ours = self._options.ingress_class
+            why, hint = "it names no class", f"write `ingressClassName: {ours}`, or run with --classless"
         elif self._ours(name):
             return True
         elif name == NGINX or self._controllers.get(name) == NGINX_CONTROLLER:
             why, hint = f"it is of the class {name}", "run with --nginx-class to serve it"
         elif name in self._controllers:
-            why, hint = f"its class {name} belongs to the controller {self._controllers[name]}", ""
+            whose = "its class" if loc != _UNNAMED else "it names no class, and the default class"
+            why, hint = f"{whose} {name} belongs to the controller {self._controllers[name]}", ""
         else:
             why, hint = f"its class {name} is not ours", f"ours is {self._options.ingress_class}"
         self._faults.append(
@@ -89,7 +105,7 @@ class _Classes:
         legacy = ingress.object.metadata.annotations.get(CLASS_ANNOTATION)
         if legacy:
             return legacy, ("metadata", "annotations", CLASS_ANNOTATION)
-        return self._default, ("metadata", "name")
+        return self._default, _UNNAMED
 
     def _ours(self, name: str) -> bool:
         if name == self._options.ingress_class or self._controllers.get(name) == CONTROLLER:

@@ -15,6 +15,7 @@ from ingressd.compile.compilation import Compilation
 from ingressd.compile.options import CompileOptions
 from ingressd.compile.pools import PoolCompiler
 from ingressd.compile.rules import RuleCompiler
+from ingressd.compile.slices import unused
 from ingressd.discovery.base import Answer, Query
 from ingressd.errors import Fault
 from ingressd.model.resource_set import ResourceSet
@@ -31,7 +32,7 @@ def compile_snapshot(
 ) -> Compilation:
     """One run. A query without an answer in `answers` makes a pool that waits for it."""
     before = previous or Snapshot()
-    faults: list[Fault] = []
+    faults: list[Fault] = list(unused(resources))
     ingresses = served_ingresses(resources, options, faults)
     tls = compile_tls(ingresses, resources, options, previous, faults)
     pools = PoolCompiler(resources, answers, options, faults)
@@ -44,7 +45,7 @@ def compile_snapshot(
         pools=_same(before.pools, pools.pools),
         certificates=_same(before.certificates, tls.certificates),
         default_certificate=tls.default,
-        default=default,
+        default=before.default if before.default == default else default,
     )
     return Compilation(
         snapshot=snapshot,

@@ -7,14 +7,16 @@ that guards a route and cannot be honoured closes it: 503 policy_invalid, never 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
 from ingressd.compile.options import CompileOptions
 from ingressd.errors import Fault, Severity
-from ingressd.filters.base import Filter, Site
+from ingressd.filters.base import Filter, Site, boolean
 from ingressd.filters.registry import ANNOTATIONS, CHAIN
+from ingressd.filters.ssl_redirect import HTTPS_PORT
 from ingressd.model.ingress import Ingress
 from ingressd.model.resource import Resource
 
@@ -116,9 +118,21 @@ def read_policy(ingress: Resource[Ingress], faults: list[Fault]) -> Policy:
     return Policy(values, denied)
 
 
+def canary_annotation(ingress: Resource[Ingress]) -> str:
+    """The annotation that makes it a canary of another Ingress; empty = it is none."""
+    for prefix in PREFIXES:
+        key = f"{prefix}canary"
+        text = ingress.object.metadata.annotations.get(key)
+        with suppress(ValueError):
+            if text is not None:
+                return key if boolean(text) else ""
+    return ""
+
+
 def site_of(host: str, *, tls: bool, options: CompileOptions) -> Site:
     """Where the filters of a host's routes work."""
-    port = options.https_redirect_port or options.https_port or 0
+    # Without a port of ours, HTTPS ends in front of us, where clients expect it.
+    port = options.https_redirect_port or options.https_port or HTTPS_PORT
     return Site(host, tls, options.https_port is not None, port)
 
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
+from typing import NamedTuple
 
 from ingressd.balancing.registry import SCHEDULERS
 from ingressd.compile.options import CompileOptions
-from ingressd.compile.slices import endpoints_of, slices_of
+from ingressd.compile.service_names import ServiceNames
+from ingressd.compile.slices import endpoints_of, slices_of, target_number
 from ingressd.discovery.base import Answer, Query
 from ingressd.errors import Fault, Severity
 from ingressd.model.ingress import Backend, BackendPort
@@ -39,6 +41,17 @@ _REFUSED = tuple(
 """This host, loopback and link-local, where the metadata services of clouds are (docs/decisions/0006)."""
 
 
+class _Found(NamedTuple):
+    """What is known about the endpoints of a port without asking anybody, and what has to be asked."""
+
+    endpoints: tuple[Endpoint, ...] = ()
+    queries: tuple[Query, ...] = ()
+    problem: str = ""
+    """Why there are none, if there are none."""
+    guarded: bool = False
+    """The answers are an ExternalName's: they may not lead everywhere."""
+
+
 class PoolCompiler:
     """Makes each Pool once, however many routes use it."""
 
@@ -56,6 +69,8 @@ class PoolCompiler:
         self._options = options
         self._faults = faults
         self._judged: set[tuple[str, str]] = set()
+        self._told: set[Fault] = set()
+        self._names = ServiceNames(resources.services)
         self._allowed = tuple(ipaddress.ip_network(network) for network in options.external_name_allow)
 
     def pool_of(self, backend: Backend, user: Resource[Kind], loc: Loc) -> Pool:
@@ -79,7 +94,7 @@ class PoolCompiler:
         known = self.pools.get(_pool_id(namespace, name, port))
         if service is None:
             problem = f"there is no Service {namespace}/{name}"
-            hint = self._near_service(namespace, name)
+            hint = self._names.hint(namespace, name, by_ingress=user is not None)
             self._add(_user_fault(user, "service_missing", problem, hint, (*loc, "name"), place))
             return known or self._keep(_pool(namespace, name, port, problem))
         self._judge(service)
@@ -94,21 +109,25 @@ class PoolCompiler:
         return pool
 
     def _compiled(self, service: Resource[Service], port: str, chosen: ServicePort) -> Pool:
-        endpoints, queries, problem = self._endpoints(service, chosen)
+        found = self._found(service, chosen)
         pool_id = _pool_id(service.namespace, service.name, port)
-        found: list[Endpoint] = list(endpoints)
-        if queries:
-            self.asked[pool_id] = queries
-            for query in queries:
+        endpoints: list[Endpoint] = list(found.endpoints)
+        problem = found.problem
+        if found.queries:
+            self.asked[pool_id] = found.queries
+            for query in found.queries:
                 answer = self._answers.get(query)
                 if answer is None:
                     problem = problem or f"{query.provider} has not answered yet for {query.target}"
                     continue
-                found += self._permitted(service, answer.endpoints)
                 problem = problem or answer.problem
                 if answer.problem:
                     self._discovery_fault(service, query, answer.problem)
-        unique = tuple({endpoint.key: endpoint for endpoint in found}.values())
+                permitted = list(self._permitted(service, answer.endpoints) if found.guarded else answer.endpoints)
+                if answer.endpoints and not permitted:
+                    problem = problem or f"{query.target} leads to loopback or link-local addresses only"
+                endpoints += permitted
+        unique = tuple({endpoint.key: endpoint for endpoint in endpoints}.values())
         limits = self._options.limits
         return Pool(
             id=pool_id,
@@ -124,57 +143,60 @@ class PoolCompiler:
             send_gap_s=limits.send_gap_s,
         )
 
-    def _endpoints(
-        self, service: Resource[Service], port: ServicePort
-    ) -> tuple[tuple[Endpoint, ...], tuple[Query, ...], str]:
+    def _found(self, service: Resource[Service], port: ServicePort) -> _Found:
         """Endpoints that are written down, else the questions; in the order of precedence."""
         name = (service.namespace, service.name)
-        if service.object.spec.type == "ExternalName":
-            target = service.object.spec.external_name.removesuffix(".")
-            return (), (Query("dns", target, port.port),), ""
         slices = self._resources.slices.get(name)
         if slices:
-            endpoints, names = slices_of(slices, service.object, port)
-            target_port = _target_number(port)
-            queries = tuple(Query("dns", each.address, each.port or target_port) for each in names)
-            return endpoints, queries, "no endpoint of its EndpointSlices is ready"
-        written = self._resources.endpoints.get(name)
-        if written is not None:
-            return endpoints_of(written.object, port), (), "its Endpoints have no address for this port"
+            written = slices_of(slices, service.object, port)
+            if not written.port_found:
+                return _Found(problem=self._slice_port_fault(service, port))
+            if written.port_guessed:
+                self._guessed_port_fault(service, port)
+            queries = tuple(Query("dns", each.address, each.port) for each in written.names)
+            problem = "" if queries else "no endpoint of its EndpointSlices is ready"
+            return _Found(written.endpoints, queries, problem)
+        endpoints = self._resources.endpoints.get(name)
+        if endpoints is not None:
+            addresses = endpoints_of(endpoints.object, service.object, port)
+            return _Found(addresses, problem="its Endpoints have no address for this port")
+        spec = service.object.spec
+        if spec.type == "ExternalName" and not _names_provider(service):
+            return _Found(queries=(Query("dns", spec.external_name.removesuffix("."), port.port),), guarded=True)
         query = self._query(service, port)
         if query is None:
-            return (), (), "it has no EndpointSlices, and discovery is off"
-        return (), (query,), ""
+            return _Found(problem="it has no EndpointSlices, and discovery is off")
+        if isinstance(port.target_port, str) and query.provider != "static":
+            self._guessed_port_fault(service, port)
+        return _Found(queries=(query,))
 
     def _query(self, service: Resource[Service], port: ServicePort) -> Query | None:
         annotations = service.object.metadata.annotations
-        provider, _, target = annotations.get(DISCOVERY_ANNOTATION, "").partition(":")
-        if not provider and ENDPOINTS_ANNOTATION in annotations:
-            provider = "static"
+        provider, _, target = (part.strip() for part in annotations.get(DISCOVERY_ANNOTATION, "").partition(":"))
         if not provider:
-            provider = self._options.discovery
+            provider = "static" if ENDPOINTS_ANNOTATION in annotations else self._options.discovery
         if provider == "off":
             return None
-        target = target.strip() or annotations.get(ENDPOINTS_ANNOTATION, "") or service.name
-        return Query(provider.strip(), target, _target_number(port))
+        if provider == "static":
+            target = target or annotations.get(ENDPOINTS_ANNOTATION, "")
+        return Query(provider, target or service.name, target_number(port))
 
     def _permitted(self, service: Resource[Service], endpoints: Iterable[Endpoint]) -> Iterator[Endpoint]:
         """Without what an ExternalName must not reach."""
-        external = service.object.spec.type == "ExternalName"
         for endpoint in endpoints:
-            if external and not self._may_reach(endpoint.address):
-                self._add(
-                    service.fault(
-                        Severity.ERROR,
-                        "external_name_refused",
-                        f"{service.object.spec.external_name} leads to {endpoint.address}, which is loopback or"
-                        " link-local: it is not used",
-                        f"if you mean it: --external-name-allow {endpoint.address}",
-                        ("spec", "externalName"),
-                    )
-                )
-            else:
+            if self._may_reach(endpoint.address):
                 yield endpoint
+                continue
+            self._add(
+                service.fault(
+                    Severity.ERROR,
+                    "external_name_refused",
+                    f"{service.object.spec.external_name} leads to {endpoint.address}, which is loopback or"
+                    " link-local: it is not used",
+                    f"if you mean it: --external-name-allow {endpoint.address}",
+                    ("spec", "externalName"),
+                )
+            )
 
     def _may_reach(self, text: str) -> bool:
         address = ipaddress.ip_address(text)
@@ -219,19 +241,35 @@ class PoolCompiler:
         return wanted if wanted in SCHEDULERS else self._options.scheduler
 
     def _speaks_tls(self, service: Resource[Service], port: ServicePort) -> bool:
-        protocol = port.app_protocol or ""
+        protocol = (port.app_protocol or "").lower()  # RFC 6335 section 5.1: names of services have no case
         if protocol not in TLS_PROTOCOLS | PLAIN_PROTOCOLS:
-            index = service.object.spec.ports.index(port) if port in service.object.spec.ports else 0
-            self._add(
-                service.fault(
-                    Severity.WARNING,
-                    "app_protocol_unsupported",
-                    f"appProtocol {protocol} is not spoken: HTTP/1.1 is",
-                    "use http, https, kubernetes.io/ws or kubernetes.io/wss",
-                    ("spec", "ports", index, "appProtocol"),
-                )
-            )
+            message = f"appProtocol {port.app_protocol} is not spoken: HTTP/1.1 is"
+            hint = "use http, https, kubernetes.io/ws or kubernetes.io/wss"
+            self._port_fault(service, port, "app_protocol_unsupported", message, hint, "appProtocol")
         return protocol in TLS_PROTOCOLS
+
+    def _slice_port_fault(self, service: Resource[Service], port: ServicePort) -> str:
+        """The problem, which is also a fault: a name that differs is easily overlooked."""
+        what = f"port {port.name}" if port.name else "port without a name"
+        message = f"the EndpointSlices of {service.namespace}/{service.name} have no {port.protocol} {what}"
+        hint = "give the port the same name in the Service and in its EndpointSlices"
+        self._port_fault(service, port, "slice_port_missing", message, hint)
+        return f"its EndpointSlices have no {what}"
+
+    def _guessed_port_fault(self, service: Resource[Service], port: ServicePort) -> None:
+        message = (
+            f"targetPort {port.target_port} is the name of a container port, which is known in a cluster only:"
+            f" port {port.port} is used"
+        )
+        hint = "write its number, as in `targetPort: 8080`"
+        self._port_fault(service, port, "target_port_named", message, hint, "targetPort")
+
+    def _port_fault(
+        self, service: Resource[Service], port: ServicePort, code: str, message: str, hint: str, *field: str
+    ) -> None:
+        ports = service.object.spec.ports
+        loc: Loc = ("spec", "ports", ports.index(port), *field) if port in ports else ("spec",)
+        self._add(service.fault(Severity.WARNING, code, message, hint, loc))
 
     def _discovery_fault(self, service: Resource[Service], query: Query, problem: str) -> None:
         annotation: Loc = ("metadata", "annotations", DISCOVERY_ANNOTATION)
@@ -240,18 +278,9 @@ class PoolCompiler:
         message = f"{service.namespace}/{service.name}: {problem}"
         self._add(service.fault(Severity.WARNING, "discovery_failed", message, _discovery_hint(query), loc))
 
-    def _near_service(self, namespace: str, name: str) -> str:
-        names = [known for space, known in self._resources.services if space == namespace]
-        near = get_close_matches(name, names, n=1)
-        if near:
-            return f"did you mean {near[0]}?"
-        spaces = sorted(space for space, known in self._resources.services if known == name)
-        if spaces:
-            return f"there is one in the namespace {spaces[0]}: an Ingress reaches Services of its own namespace only"
-        return f"add a Service {name} in the namespace {namespace}"
-
     def _add(self, fault: Fault) -> None:
-        if fault not in self._faults:
+        if fault not in self._told:
+            self._told.add(fault)
             self._faults.append(fault)
 
 
@@ -270,18 +299,19 @@ def _port_of(service: Service, port: str) -> ServicePort | str:
     number = int(port) if port.isdigit() else 0
     if service.spec.type == "ExternalName" and number and not ports:
         return ServicePort(port=number)
-    for each in ports:
-        if each.port == number or (not number and each.name == port):
-            if each.protocol != "TCP":
-                return f"port {port} of Service {service.metadata.name} is {each.protocol}, not TCP"
+    named = [each for each in ports if each.port == number or (not number and each.name == port)]
+    for each in named:
+        if each.protocol == "TCP":
             return each
+    if named:
+        return f"port {port} of Service {service.metadata.name} is {named[0].protocol}, not TCP"
     known = ", ".join(f"{each.port} ({each.name})" if each.name else str(each.port) for each in ports) or "no port"
     return f"Service {service.metadata.name} has no port {port}: it has {known}"
 
 
-def _target_number(port: ServicePort) -> int:
-    """Where the endpoints of a Service without slices listen; a name cannot be looked up without Pods."""
-    return port.target_port if isinstance(port.target_port, int) else port.port
+def _names_provider(service: Resource[Service]) -> bool:
+    annotations = service.object.metadata.annotations
+    return bool(annotations.get(DISCOVERY_ANNOTATION) or annotations.get(ENDPOINTS_ANNOTATION))
 
 
 def _user_fault(user: Resource[Kind] | None, code: str, problem: str, hint: str, loc: Loc, place: str) -> Fault:

@@ -18,7 +18,7 @@ from ingressd.errors import Fault, LocalReply, Severity
 from ingressd.filters.base import Filter
 from ingressd.http.target import canonicalise
 from ingressd.model.ingress import Backend, Ingress, Path, Rule
-from ingressd.model.resource import Resource
+from ingressd.model.resource import Key, Resource
 from ingressd.model.shape import Loc
 from ingressd.routing.paths import prefix_key
 from ingressd.table.pool import Pool
@@ -57,7 +57,7 @@ class RuleCompiler:
         self._options = options
         self._faults = faults
         self._hosts: dict[str, _Host] = {}
-        self._filters: dict[tuple[int, str], tuple[Filter, ...]] = {}
+        self._filters: dict[tuple[Key, str], tuple[Filter, ...]] = {}
         self._all: list[tuple[Resource[Ingress], Route]] = []
         """Defaults of Ingresses without rules: meant for everything."""
         self._rest: list[tuple[Resource[Ingress], Route]] = []
@@ -190,12 +190,12 @@ class RuleCompiler:
             port=pool.port,
             file=ingress.file,
             line=line,
-            filters=self._chain(policy, host),
+            filters=self._chain(ingress, policy, host),
             denied=policy.denied,
         )
 
-    def _chain(self, policy: Policy, host: str) -> tuple[Filter, ...]:
-        key = (id(policy), host)
+    def _chain(self, ingress: Resource[Ingress], policy: Policy, host: str) -> tuple[Filter, ...]:
+        key = (ingress.key, host)
         chain = self._filters.get(key)
         if chain is None:
             site = site_of(host, tls=self._tls.has(host), options=self._options)

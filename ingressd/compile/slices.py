@@ -10,9 +10,11 @@ import ipaddress
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from ingressd.model.endpoint_slice import EndpointSlice, SliceEndpoint, SlicePort
+from ingressd.errors import Fault, Severity
+from ingressd.model.endpoint_slice import SERVICE_LABEL, EndpointSlice, SliceEndpoint, SlicePort
 from ingressd.model.endpoints import Endpoints
 from ingressd.model.resource import Resource
+from ingressd.model.resource_set import ResourceSet
 from ingressd.model.service import Service, ServicePort
 from ingressd.table.endpoint import Endpoint
 
@@ -24,71 +26,115 @@ class NamedAddress(NamedTuple):
     port: int
 
 
+class Written(NamedTuple):
+    """What the slices of a Service say about one port."""
+
+    endpoints: tuple[Endpoint, ...]
+    names: tuple[NamedAddress, ...]
+    """They have to be resolved."""
+    port_found: bool
+    """Some slice has the port."""
+    port_guessed: bool
+    """Some slice has the port without a number, and the Service has only the name of a container port."""
+
+
 class _Candidate(NamedTuple):
-    endpoint: Endpoint
+    place: Endpoint | NamedAddress
     ready: bool
-    serving: bool
+    fallback: bool
+    """It still serves while it terminates."""
 
 
-def slices_of(
-    slices: Iterable[Resource[EndpointSlice]], service: Service, port: ServicePort
-) -> tuple[tuple[Endpoint, ...], tuple[NamedAddress, ...]]:
-    """The union of the slices: addresses, and names that have to be resolved."""
+def slices_of(slices: Iterable[Resource[EndpointSlice]], service: Service, port: ServicePort) -> Written:
+    """The union of the slices."""
     candidates: list[_Candidate] = []
-    names: list[NamedAddress] = []
-    not_ready_too = service.spec.publish_not_ready_addresses
+    found = guessed = False
     for resource in slices:
         slice_ = resource.object
-        number = _number(slice_, service, port)
-        if number is None:
+        written = _port(slice_, service, port)
+        if written is None:
             continue
-        for endpoint in slice_.endpoints:
-            if slice_.address_type == "FQDN":
-                if endpoint.conditions.ready is not False or not_ready_too:
-                    names.append(NamedAddress(endpoint.addresses[0].removesuffix("."), number))
-            else:
-                candidates.append(_candidate(endpoint, number, not_ready_too=not_ready_too))
-    chosen = [each.endpoint for each in candidates if each.ready] or [
-        each.endpoint for each in candidates if each.serving and each.endpoint.terminating
-    ]
-    return tuple({endpoint.key: endpoint for endpoint in chosen}.values()), tuple(names)
+        found = True
+        number = written.port
+        if number is None:
+            # No ports, or one that is not restricted: the Service says which (ingress-nginx does the same).
+            number = target_number(port)
+            guessed = guessed or isinstance(port.target_port, str)
+        not_ready_too = service.spec.publish_not_ready_addresses
+        candidates += (_candidate(slice_, each, number, not_ready_too=not_ready_too) for each in slice_.endpoints)
+    chosen = [each.place for each in candidates if each.ready] or [each.place for each in candidates if each.fallback]
+    endpoints = {place.key: place for place in chosen if isinstance(place, Endpoint)}
+    names = dict.fromkeys(place for place in chosen if isinstance(place, NamedAddress))
+    return Written(tuple(endpoints.values()), tuple(names), found, guessed)
 
 
-def endpoints_of(endpoints: Endpoints, port: ServicePort) -> tuple[Endpoint, ...]:
-    """The ready addresses of the older kind."""
-    return tuple({endpoint.key: endpoint for endpoint in _subsets(endpoints, port)}.values())
+def endpoints_of(endpoints: Endpoints, service: Service, port: ServicePort) -> tuple[Endpoint, ...]:
+    """The addresses of the older kind."""
+    return tuple({endpoint.key: endpoint for endpoint in _subsets(endpoints, service, port)}.values())
 
 
-def _subsets(endpoints: Endpoints, port: ServicePort) -> Iterator[Endpoint]:
-    for subset in endpoints.subsets:
-        for each in subset.ports:
-            alone = len(subset.ports) == 1 and not each.name
-            if each.name == port.name or alone:
-                for address in subset.addresses:
-                    yield Endpoint(str(ipaddress.ip_address(address.ip)), each.port)
-
-
-def _number(slice_: EndpointSlice, service: Service, port: ServicePort) -> int | None:
-    """The port number of the slice's endpoints; None = the slice has nothing for this port."""
-    written: SlicePort | None = None
-    for each in slice_.ports:
-        if each.name == port.name and each.protocol == port.protocol:
-            written = each
-    if written is None and len(slice_.ports) == 1 and len(service.spec.ports) == 1 and not slice_.ports[0].name:
-        written = slice_.ports[0]  # people leave the name out where there is only one
-    if written is None and slice_.ports:
-        return None
-    if written is not None and written.port is not None:
-        return written.port
-    # No ports, or one that is not restricted: the Service says which (ingress-nginx does the same).
+def target_number(port: ServicePort) -> int:
+    """Where the endpoints of a Service listen that do not say it; a name cannot be looked up without Pods."""
     return port.target_port if isinstance(port.target_port, int) else port.port
 
 
-def _candidate(endpoint: SliceEndpoint, port: int, *, not_ready_too: bool) -> _Candidate:
+def unused(resources: ResourceSet) -> Iterator[Fault]:
+    """EndpointSlices and Endpoints whose Service is missing: most often a mistake in a name or a namespace."""
+    for (namespace, service), slices in resources.slices.items():
+        if (namespace, service) in resources.services:
+            continue
+        for each in slices:
+            if service:
+                yield _unused(each, namespace, service, ("metadata", "labels", SERVICE_LABEL))
+            else:
+                message = f"{each.key} belongs to no Service: its endpoints are not used"
+                hint = f"add the label {SERVICE_LABEL}: NAME-OF-THE-SERVICE"
+                yield each.fault(Severity.WARNING, "endpoints_unused", message, hint, ("metadata", "labels"))
+    for (namespace, service), endpoints in resources.endpoints.items():
+        if (namespace, service) not in resources.services:
+            yield _unused(endpoints, namespace, service, ("metadata", "name"))
+
+
+def _unused(
+    resource: Resource[EndpointSlice] | Resource[Endpoints], namespace: str, service: str, loc: tuple[str, ...]
+) -> Fault:
+    message = f"there is no Service {namespace}/{service}: the addresses of {resource.key} are not used"
+    hint = "it serves the Service of its own namespace only: correct the name, or add the Service"
+    return resource.fault(Severity.WARNING, "endpoints_unused", message, hint, loc)
+
+
+def _subsets(endpoints: Endpoints, service: Service, port: ServicePort) -> Iterator[Endpoint]:
+    not_ready_too = service.spec.publish_not_ready_addresses
+    for subset in endpoints.subsets:
+        addresses = (*subset.addresses, *(subset.not_ready_addresses if not_ready_too else ()))
+        alone = len(subset.ports) == 1 and len(service.spec.ports) == 1 and not subset.ports[0].name
+        for each in subset.ports:
+            if each.protocol == port.protocol and (each.name == port.name or alone):
+                for address in addresses:
+                    yield Endpoint(str(ipaddress.ip_address(address.ip)), each.port)
+
+
+def _port(slice_: EndpointSlice, service: Service, port: ServicePort) -> SlicePort | None:
+    """The port of the slice's endpoints, its number None when the Service has to say it; None = it has no such port."""
+    if not slice_.ports:
+        return SlicePort(name=port.name)
+    # People leave the name out where there is only one.
+    alone = len(slice_.ports) == 1 and len(service.spec.ports) == 1 and not slice_.ports[0].name
+    for each in slice_.ports:
+        if each.protocol == port.protocol and (each.name == port.name or alone):
+            return each
+    return None
+
+
+def _candidate(slice_: EndpointSlice, endpoint: SliceEndpoint, port: int, *, not_ready_too: bool) -> _Candidate:
     conditions = endpoint.conditions
     terminating = conditions.terminating is True
-    ready = conditions.ready is not False
+    ready = conditions.ready is not False or not_ready_too
     # Only the first address counts: the others are of the same endpoint (EndpointSlice API).
-    address = str(ipaddress.ip_address(endpoint.addresses[0]))
-    made = Endpoint(address, port, zone=endpoint.zone or "", terminating=terminating)
-    return _Candidate(made, ready or not_ready_too, conditions.serving is not False)
+    first = endpoint.addresses[0]
+    place: Endpoint | NamedAddress
+    if slice_.address_type == "FQDN":
+        place = NamedAddress(first.removesuffix("."), port)
+    else:
+        place = Endpoint(str(ipaddress.ip_address(first)), port, zone=endpoint.zone or "", terminating=terminating)
+    return _Candidate(place, ready, terminating and conditions.serving is not False)

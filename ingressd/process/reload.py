@@ -17,7 +17,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from ingressd.compile.compiler import Compilation, compile_snapshot
+from ingressd.compile.compilation import Compilation
+from ingressd.compile.compiler import compile_snapshot
 from ingressd.compile.options import CompileOptions
 from ingressd.discovery.base import Answer, Query
 from ingressd.discovery.watcher import Watcher

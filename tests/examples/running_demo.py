@@ -91,7 +91,6 @@ class RunningDemo:
         ingressd = programs / "ingressd"
         ingressd.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m ingressd "$@"\n')
         ingressd.chmod(0o755)
-        (programs / "python").symlink_to(sys.executable)
         kept = {name: value for name, value in os.environ.items() if not name.startswith("INGRESSD_")}
         return kept | {
             "PATH": f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}",

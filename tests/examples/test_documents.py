@@ -18,10 +18,10 @@ DOCUMENTS = sorted(path for pattern in ("*.md", "docs/**/*.md", "examples/**/*.m
 ELSEWHERE = {
     r"make demo": "scripts/fresh-clone runs it; the fixture of this test runs `ingressd demo`",
     r"make venv": ".ci/run runs it",
-    r"make test": ".ci/run runs it: it is this run",
     r"make check": ".ci/run runs its two halves, make lint and make test",
     r"make certs": "scripts/e2e-docker runs it",
-    r"\. \.venv/bin/activate": "the fixture puts the interpreter's programs on PATH, which is what it does",
+    r"pip install ./examples/discovery-plugin": "test_discovery_plugin.py installs it, into a folder of its own",
+    r"PHONE_BOOK=.* ingressd run .*": "test_discovery_plugin.py runs it",
     r"docker compose .*": "scripts/e2e-docker runs the compose file",
 }
 """A whole command, as a regular expression -> where it is run instead, and why not here."""

@@ -1,0 +1,68 @@
+"""Certificate files: PEM pairs that the operator names or that ingressd makes, on disk.
+
+In: paths. Out: bytes, or in words why there are none. Whether a pair is any good is for compile/ to say.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from pathlib import Path
+
+FILE_BYTES = 1024 * 1024
+"""As much as a Secret may hold."""
+PRIVATE_FILE = 0o600
+PUBLIC_FILE = 0o644
+PRIVATE_FOLDER = 0o700
+PUBLIC_FOLDER = 0o755
+
+
+def read_pair(chain_file: str, key_file: str) -> tuple[bytes, bytes, str]:
+    """Chain, key and an empty string; or two empty ones and why they cannot be read."""
+    contents = []
+    for path in (chain_file, key_file):
+        try:
+            contents.append(read_pem(path))
+        except OSError as error:
+            return b"", b"", f"{path}: {error.strerror or error}"
+        except ValueError as mistake:
+            return b"", b"", f"{path}: {mistake}"
+    return contents[0], contents[1], ""
+
+
+def read_pem(path: str | Path) -> bytes:
+    """The content of a regular file. Raises OSError, or ValueError when it is no file to be read."""
+    # O_NONBLOCK: a FIFO without a writer would stop the program here.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ValueError("not a file")
+        with open(descriptor, "rb", closefd=False) as file:
+            content = file.read(FILE_BYTES + 1)
+    finally:
+        os.close(descriptor)
+    if len(content) > FILE_BYTES:
+        raise ValueError("larger than 1 MiB: no certificate or key is")
+    return content
+
+
+def make_folder(path: Path, mode: int = PRIVATE_FOLDER, *, enforce: bool = False) -> None:
+    """A folder for keys. One that is there stays as it is, unless `enforce` its mode. Raises OSError."""
+    path.mkdir(mode=mode, parents=True, exist_ok=True)
+    if enforce and stat.S_IMODE(path.stat().st_mode) != mode:
+        path.chmod(mode)
+
+
+def write_file(path: Path, content: bytes, mode: int = PRIVATE_FILE) -> None:
+    """Whole or not at all, since somebody may be watching; never wider open than `mode`. Raises OSError."""
+    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_FILE)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(content)
+            os.fchmod(descriptor, mode)
+        os.replace(unfinished, path)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
