@@ -61,10 +61,9 @@ class Controller:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._stopped.set)
         # Before anything is loaded: /readyz says what is missing.
         await self._admin.start(self._admin_sockets)
-        jobs = [
-            asyncio.create_task(job)
-            for job in (self._reload(), self._follow_certificates(), self._follow_clock(), self._follow_exports())
-        ]
+        jobs = [asyncio.create_task(job) for job in (self._reload(), self._follow_clock(), self._follow_exports())]
+        if files := self._certificate_files():
+            jobs.append(asyncio.create_task(self._follow_certificates(files)))
         stopping = asyncio.create_task(self._stopped.wait())
         try:
             done, _ = await asyncio.wait((*jobs, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -109,13 +108,15 @@ class Controller:
         async for _ in self._source.watch():
             self._reloader.trigger(Trigger.EDIT)
 
-    async def _follow_certificates(self) -> None:
+    def _certificate_files(self) -> list[str]:
         settings = self._settings
         pairs = [*settings.certificates, *([settings.default_certificate] if settings.default_certificate else [])]
-        paths = [path for pair in pairs for path in pair]
+        return [path for pair in pairs for path in pair]
+
+    async def _follow_certificates(self, paths: list[str]) -> None:
         known = await asyncio.to_thread(stamp, paths)
-        while paths:
-            await asyncio.sleep(settings.poll_interval_s)
+        while True:
+            await asyncio.sleep(self._settings.poll_interval_s)
             found = await asyncio.to_thread(stamp, paths)
             if found != known:
                 known = found
