@@ -33,7 +33,9 @@ def load(settings: Settings) -> Mapping[str, Discovery]:
     for entry in sorted(entry_points(group=GROUP), key=lambda entry: (entry.name, _package(entry), entry.value)):
         if entry.name in BUILT_IN:
             if not _is_own(entry):
-                _log.error("discovery %s of the package %s is left out: that name is built in", entry.name, _package(entry))
+                _log.error(
+                    "discovery %s of the package %s is left out: that name is built in", entry.name, _package(entry)
+                )
         elif entry.name in providers:
             _log.error("discovery %s of the package %s is left out: another has that name", entry.name, _package(entry))
         elif (provider := _make(entry, settings)) is not None:
@@ -50,7 +52,14 @@ def _make(entry: EntryPoint, settings: Settings) -> Discovery | None:
             raise TypeError(f"{entry.value} makes a {type(provider).__name__}, which has no method watch(query)")
     except (Exception, SystemExit) as error:  # a module may do anything while it is imported
         name, package = entry.name, _package(entry)
-        _log.error("discovery %s of the package %s is left out: %s: %s", name, package, type(error).__name__, error, exc_info=True)
+        _log.error(
+            "discovery %s of the package %s is left out: %s: %s",
+            name,
+            package,
+            type(error).__name__,
+            error,
+            exc_info=True,
+        )
         return None
     return provider
 

@@ -66,7 +66,9 @@ def _endpoint(item: str, port: int) -> Endpoint:
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        raise ValueError(f"{item!r} does not begin with an IP address: write ADDRESS, ADDRESS:PORT or [IPV6]:PORT") from None
+        raise ValueError(
+            f"{item!r} does not begin with an IP address: write ADDRESS, ADDRESS:PORT or [IPV6]:PORT"
+        ) from None
     if address.version == 6 and not place.startswith("["):
         raise ValueError(f"{item!r}: an IPv6 address stands in brackets, [{address}]")
     weight = 1

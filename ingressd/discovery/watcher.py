@@ -16,6 +16,8 @@ from ingressd.discovery.base import Answer, Discovery, Query
 RETRY_FIRST_S = 1.0
 RETRY_MAX_S = 30.0
 """A watch that failed is begun again after these, doubling in between (the kubelet's restarts: 10 s to 5 min)."""
+CLOSE_S = 2.0
+"""A provider that does not let itself be cancelled must not hold up the stop of the program for longer."""
 
 _log = logging.getLogger(__name__)
 
@@ -50,7 +52,8 @@ class Watcher:
     async def close(self) -> None:
         """Ask nothing any more."""
         self.watch(frozenset())
-        await asyncio.gather(*self._ending, return_exceptions=True)
+        if self._ending:
+            await asyncio.wait(self._ending, timeout=CLOSE_S)
         if self._announcement is not None:
             self._announcement.cancel()
             self._announcement = None
@@ -62,17 +65,27 @@ class Watcher:
         retry_s = RETRY_FIRST_S
         while True:
             try:
-                async for answer in _answers(provider, query):
-                    self._take(query, answer)
-                    retry_s = RETRY_FIRST_S
+                async with contextlib.aclosing(_answers(provider, query)) as answers:
+                    async for answer in answers:
+                        if not self._is_asked(query):
+                            return
+                        self._take(query, answer)
+                        retry_s = RETRY_FIRST_S
             except Exception as error:
+                if not self._is_asked(query):
+                    return
                 self._failed(query, error)
             else:
-                if query not in self.answers:
-                    self._take(query, Answer(problem=f"the discovery provider {query.provider} ended without an answer"))
+                if query not in self.answers and self._is_asked(query):
+                    problem = f"the discovery provider {query.provider} ended without an answer"
+                    self._take(query, Answer(problem=problem))
                 return
             await asyncio.sleep(retry_s)
             retry_s = min(2 * retry_s, RETRY_MAX_S)
+
+    def _is_asked(self, query: Query) -> bool:
+        """By this task. One that was cancelled may live on: asyncio.wait_for of Python 3.11 can swallow that."""
+        return self._tasks.get(query) is asyncio.current_task()
 
     def _failed(self, query: Query, error: Exception) -> None:
         """The last good endpoints stay."""

@@ -6,15 +6,18 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-import yaml
 
+from ingressd.compile.compiler import compile_snapshot
+from ingressd.compile.options import CompileOptions
 from ingressd.discovery import registry
 from ingressd.discovery.base import Answer, Query
 from ingressd.discovery.watcher import Watcher
 from ingressd.settings import Settings
+from ingressd.sources.files import FileSource
 from ingressd.table.endpoint import Endpoint
 
 PLUGIN = Path(__file__).parents[2] / "examples" / "discovery-plugin"
@@ -74,13 +77,16 @@ async def test_a_service_that_names_the_plug_in_gets_its_endpoints_from_it(
     book.write_text("plumber 127.0.0.1 9001\nbaker 127.0.0.1 9003\n")
     monkeypatch.setenv("PHONE_BOOK", str(book))
     asking = Asking()
-    service = yaml.safe_load((PLUGIN / "service.yaml").read_text())
-    provider = service["metadata"]["annotations"]["ingressd.dev/discovery"]
-    query = Query(provider, service["metadata"]["name"], service["spec"]["ports"][0]["port"])
+    resources = FileSource([str(PLUGIN)]).load()
+    options = CompileOptions(now=datetime.now(UTC))
+    (query,) = compile_snapshot(resources, {}, options).queries
     asking.watcher.watch(frozenset({query}))
     await asking.until(query, Answer((entry(9001),)))
     book.write_text("plumber 127.0.0.1 9001\nplumber 127.0.0.1 9002\n")
     await asking.until(query, Answer((entry(9001), entry(9002))))
+    compilation = compile_snapshot(resources, asking.watcher.answers, options)
+    assert compilation.faults == ()
+    assert compilation.snapshot.pools["default/plumber:80"].endpoints == (entry(9001), entry(9002))
     book.write_text("plumber 127.0.0.1\n")
     problem = "the discovery provider phone-book failed: IndexError: list index out of range"
     await asking.until(query, Answer((entry(9001), entry(9002)), problem))

@@ -93,7 +93,7 @@ class Program:
 
     def port(self, purpose: str) -> int:
         """The port that was opened for http, https or admin, as the log's first line tells."""
-        found = until(lambda: re.search(rf"\b{purpose}=\S+?:(\d+)", self.log) or self._check(), f"a {purpose} port")
+        found = until(lambda: re.search(rf"\b{purpose}=\S+:(\d+)(?=\s)", self.log) or self._check(), f"a {purpose} port")
         return int(found[1])
 
     def _check(self) -> None:

@@ -84,6 +84,7 @@ def test_sockets_of_a_service_manager_are_used(site: Site, tmp_path: Path) -> No
             "a, b = int(sys.argv[1]), int(sys.argv[2])\n"
             "a, b = os.dup(a), os.dup(b)\n"
             "os.dup2(a, 3); os.dup2(b, 4)\n"
+            "os.set_inheritable(3, True); os.set_inheritable(4, True)\n"
             "os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='2', LISTEN_FDNAMES='http:admin')\n"
             "os.execv(sys.executable, [sys.executable, '-m', 'ingressd', 'run', *sys.argv[3:]])\n"
         )
@@ -104,7 +105,7 @@ def test_sockets_of_a_service_manager_are_used(site: Site, tmp_path: Path) -> No
             assert client.makefile("rb").read().endswith(b"one")
     finally:
         process.terminate()
-        assert process.wait(30) == 0
+        assert process.wait(30) == 0, log.read_text()
 
 
 def test_the_supervisor_imports_the_standard_library_only() -> None:
