@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import resource
 import selectors
 import signal
 import socket
@@ -271,12 +272,20 @@ def main(arguments: list[str]) -> int:
         settings = Settings.from_json(file.read())
     settings = replace(settings, workers=settings.workers or len(os.sched_getaffinity(0)))
     program_log.configure(settings.log_level, settings.log_format)
+    _raise_file_limit()
     try:
         listeners = open_listeners(settings, adopt(os.environ, settings, os.getpid()))
     except StartupError as problem:
         _say(str(problem))
         return 1
     return Supervisor(settings, listeners).run()
+
+
+def _raise_file_limit() -> None:
+    """Every connection is a descriptor or two: take all that we may have (Go does the same at start)."""
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _say(line: str) -> None:
