@@ -1,7 +1,7 @@
 """ServiceNames: what somebody may have meant who names a Service that does not exist.
 
-In: the namespace and name of every Service. Out: a hint. It is asked about mistakes only, and costs little, however many
-there are.
+In: the namespace and name of every Service. Out: a hint. It is asked about mistakes only; many of them cost little,
+however many Services there are.
 """
 
 from __future__ import annotations
