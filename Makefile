@@ -5,8 +5,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 
-.PHONY: help venv demo certs test lint format check e2e-docker test-tools fresh-clone docs constraints clean
+.PHONY: help venv demo certs test lint format check bench e2e-docker test-tools fresh-clone docs constraints clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +40,9 @@ format: venv ## Format the code and fix what ruff can fix
 	$(BIN)/ruff check --fix .
 
 check: lint test ## What must be green before a commit
+
+bench: venv ## ingressd beside nginx, HAProxy, Envoy, Traefik and Caddy (scripts/install-bench-peers gets them)
+	$(BIN)/python -m bench $(BENCH_ARGS)
 
 e2e-docker: ## docker compose for real: build, curl, edit, scale (starts an engine of its own where it can)
 	scripts/e2e-docker

@@ -1,4 +1,7 @@
-"""The WebSocket echo behind the proxies: `python -m bench.echo PORT`. / answers 200, every message at /ws comes back."""
+"""The WebSocket echo behind the proxies: `python -m bench.echo PORT`.
+
+In: requests. Out: 200 at /, and at /ws every message as it came.
+"""
 
 from __future__ import annotations
 

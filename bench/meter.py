@@ -8,9 +8,14 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import time
 from pathlib import Path
 
 from bench.process import descendants, stat_fields
+
+REST_S = 0.1
+REST_SHARE = 0.2
+"""Of a core; less is timers and housekeeping. A tick of the clock is a tenth of the span."""
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 # Positions in what stat_fields returns: utime, stime, cutime, cstime are fields 14 to 17 of proc(5).
@@ -28,6 +33,16 @@ def cpu_s(pid: int) -> float:
         with contextlib.suppress(OSError):
             ticks += sum(map(int, stat_fields(one)[_CPU_FIELDS]))
     return ticks / _TICKS_PER_S
+
+
+def until_at_rest(pid: int, patience_s: float) -> None:
+    """Wait until it works no more: a slow proxy still has the last requests of the warm-up in its hands."""
+    deadline = time.monotonic() + patience_s
+    while time.monotonic() < deadline:
+        before_s = cpu_s(pid)
+        time.sleep(REST_S)
+        if cpu_s(pid) - before_s <= REST_S * REST_SHARE:
+            return
 
 
 def rss_bytes(pid: int) -> int:

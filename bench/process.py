@@ -19,11 +19,21 @@ from pathlib import Path
 ADDRESS = "127.0.0.1"
 STOP_S = 10.0
 """What a process gets to end by itself."""
-POLL_S = 0.002
+POLL_S = 0.005
+"""Between two looks; asking more often would be a load of its own."""
 _PR_SET_PDEATHSIG = 1
 _LOG_TAIL_CHARS = 600
+_BIRTH_FIELD = 19
+"""Of what stat_fields returns: starttime, field 22 of proc(5)."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+def before_exec(cores: Sequence[int]) -> None:
+    """What a child does before it becomes its program: it stays on `cores`, and ends should the harness be killed."""
+    os.sched_setaffinity(0, cores)
+    # By SIGTERM, so that it ends its own children too.
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class StartError(Exception):
@@ -41,11 +51,6 @@ class Process:
         environ: Mapping[str, str] | None = None,
         cwd: Path | None = None,
     ) -> None:
-        def before_exec() -> None:
-            os.sched_setaffinity(0, cores)
-            # Should the harness be killed, its children are too.
-            _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
         self._log = log
         self.command = command
         self.started_at = time.monotonic()
@@ -58,7 +63,7 @@ class Process:
                 stderr=file,
                 env={**os.environ, **(environ or {})},
                 cwd=cwd,
-                preexec_fn=before_exec,  # noqa: PLW1509 - the harness starts processes from its only thread
+                preexec_fn=lambda: before_exec(cores),
             )
 
     @property
@@ -93,6 +98,17 @@ class Process:
             time.sleep(POLL_S)
         raise StartError(f"no {what} within {patience_s:g} s: {one_line(self.log)}")
 
+    def finish(self, patience_s: float) -> None:
+        """Wait for its good end. Raises StartError."""
+        try:
+            code = self._process.wait(patience_s)
+        except subprocess.TimeoutExpired:
+            raise StartError(f"{Path(self.command[0]).name}: no end within {patience_s:g} s") from None
+        finally:
+            self.stop()
+        if code:
+            raise StartError(f"{Path(self.command[0]).name} ended with {code}: {one_line(self.log)}")
+
     def stop(self) -> None:
         """SIGTERM, then SIGKILL to whatever is left of it and of its descendants."""
         family = {pid: _born(pid) for pid in self.tree()}
@@ -104,19 +120,31 @@ class Process:
             family |= {pid: _born(pid) for pid in self.tree()}
             self._process.kill()
             self._process.wait()
-        for pid, born in family.items():
-            # A PID that was given to somebody else meanwhile has another birth.
-            if pid != self.pid and born and _born(pid) == born:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+        # A PID that was given to somebody else meanwhile has another birth.
+        left = {pid: born for pid, born in family.items() if pid != self.pid and _lives(pid, born)}
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        for pid, born in left.items():
+            while _lives(pid, born):
+                time.sleep(POLL_S)
 
 
 def _born(pid: int) -> str:
     """When a process was started, in ticks since boot; empty when it is gone."""
     try:
-        return stat_fields(pid)[19]
+        return stat_fields(pid)[_BIRTH_FIELD]
     except OSError:
         return ""
+
+
+def _lives(pid: int, born: str) -> bool:
+    """Whether that very process still runs: neither gone, nor ended and not yet waited for."""
+    try:
+        fields = stat_fields(pid)
+    except OSError:
+        return False
+    return fields[_BIRTH_FIELD] == born and fields[0] != "Z"
 
 
 def parents() -> dict[int, int]:

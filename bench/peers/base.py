@@ -9,12 +9,14 @@ import http.client
 import os
 import re
 import subprocess
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from bench.process import ADDRESS, Process
+from bench import ROOT
+from bench.process import ADDRESS, Process, free_port
 from bench.scenario import Scenario
 from bench.upstream import SMALL_BODY, Upstream
 
@@ -66,7 +68,6 @@ class Running:
     """From its start (and the check of its configuration, where starting it by the book has one) to the last route."""
     checked_s: float = 0.0
     """Of that, what the check of the configuration took: nginx -t."""
-    notes: list[str] = field(default_factory=list)
 
     def empty_access_log(self) -> None:
         """So that no disk is filled: all proxies append."""
@@ -99,15 +100,61 @@ class Peer(ABC):
 
     @abstractmethod
     def files(self, scenario: Scenario, place: Place, ports: Ports) -> dict[str, str]:
-        """The whole configuration: text by file name inside the place's folder. Pure."""
+        """The whole configuration: text by file name inside the place's folder."""
 
     @abstractmethod
-    def start(self, scenario: Scenario, place: Place) -> Running:
-        """Start it and wait until it serves the last route. Raises StartError."""
+    def command(self, scenario: Scenario, place: Place, ports: Ports) -> list[str]:
+        """What starts it in the foreground."""
 
     @abstractmethod
     def edit(self, running: Running, edition: int) -> Callable[[], None]:
         """Prepare the next edition. Calling the result saves it, and tells the proxy where it has to be told."""
+
+    def check_command(self, scenario: Scenario, place: Place, ports: Ports) -> list[str]:
+        """What checks the files, where starting by the book begins with that."""
+        return []
+
+    def environ(self, scenario: Scenario, place: Place) -> dict[str, str]:
+        """What its environment has beyond the harness's."""
+        return {}
+
+    def output(self, scenario: Scenario, place: Place) -> Path:
+        """Where its standard output goes."""
+        return place.folder / f"{self.name}.out"
+
+    def is_ready(self, running: Running) -> bool:
+        """Whether it says that it is ready, where it says so."""
+        return True
+
+    def start(self, scenario: Scenario, place: Place) -> Running:
+        """Start it and wait until it serves the last route. Raises StartError."""
+        ports = Ports(free_port(), free_port(), free_port())
+        write_files(place.folder, self.files(scenario, place, ports))
+        started_at = time.monotonic()
+        checked_s = 0.0
+        if check := self.check_command(scenario, place, ports):
+            Process(check, self.output(scenario, place), place.cores).finish(place.start_limit_s)
+            checked_s = time.monotonic() - started_at
+        process = Process(
+            self.command(scenario, place, ports),
+            self.output(scenario, place),
+            place.cores,
+            self.environ(scenario, place),
+            cwd=ROOT,
+        )
+        running = Running(self.name, scenario, place, ports, process, checked_s=checked_s)
+        host, path = scenario.last_url()
+        try:
+            process.until(
+                lambda: running.serves(host, path) and self.is_ready(running),
+                f"answer for {host}{path}",
+                place.start_limit_s,
+            )
+        except BaseException:
+            process.stop()
+            raise
+        running.ready_s = time.monotonic() - started_at
+        return running
 
     def missing(self) -> str | None:
         """Why it cannot take part, if it cannot."""
