@@ -6,7 +6,7 @@ rare, a document without one is never looked at twice.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -29,8 +29,8 @@ class Origin:
     file: str
     line: int
     """The document's first line in the file."""
-    text: str
-    """YAML, or JSON, which is YAML when its tabs are spaces."""
+    text: str = field(repr=False)
+    """YAML, or JSON, which is YAML when its tabs are spaces. It may hold secrets."""
 
     def position(self, loc: Loc = ()) -> Position:
         """Where a value stands; of one that is missing, where it should be. A mapping stands where its key is."""

@@ -68,6 +68,8 @@ def unsupported(loc: Loc, value: object, supported: tuple[str, ...]) -> Mistake:
 def shortened(value: object) -> str:
     """The value as a message shows it."""
     text = f'"{value}"' if isinstance(value, str) else str(value)
+    if not text.isprintable():
+        text = text.encode("unicode_escape").decode()
     return text if len(text) <= 100 else f"{text[:96]}...{text[-1]}"
 
 
@@ -117,6 +119,8 @@ _EXPECTED = {
     "tuple_type": "a list",
     "list_type": "a list",
 }
+_SECRET = frozenset({"data", "stringData"})
+"""Where Secrets have their values: no message shows one."""
 _TYPES = {str: "a string", bool: "a boolean", int: "a number", float: "a number", dict: "a mapping", list: "a list"}
 
 
@@ -126,6 +130,8 @@ def _type_of(value: object) -> str:
 
 def _type_hint(kind: str, loc: Loc, value: object) -> str:
     if kind == "string_type" and isinstance(value, (bool, int, float)):
+        if loc[0] in _SECRET:
+            return "write it in quotes"
         text = str(value).lower() if isinstance(value, bool) else str(value)
         return f'write it in quotes: {loc[-1]}: "{text}"' if isinstance(loc[-1], str) else f'write it as "{text}"'
     if kind == "int_type" and isinstance(value, str) and value.isascii() and value.isdigit():

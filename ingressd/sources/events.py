@@ -79,9 +79,11 @@ class Events:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens any more
                 loop.call_soon_threadsafe(self._happened.set)
 
+        before, self._listener = listener, _Listener(places, tell)
         try:
-            self._listener = await asyncio.to_thread(_Listener, places, tell)
+            await asyncio.to_thread(self._listener.begin)
         except (OSError, RuntimeError) as error:
+            self._listener = None
             self._retry_at = time.monotonic() + RETRY_S
             if str(error) != self._problem:
                 self._problem = str(error)
@@ -89,8 +91,8 @@ class Events:
             return False
         finally:
             # The one before ends last: nothing is missed in between.
-            if listener is not None and listener is not self._listener:
-                await listener.close()
+            if before is not None:
+                await before.close()
         return True
 
     async def wait(self, seconds: float) -> bool:
@@ -111,22 +113,26 @@ class Events:
 
 
 class _Listener:
-    """A thread that waits for the events of some places. Made in a thread: the system may take its time."""
+    """A thread that waits for the events of some places."""
 
     def __init__(self, places: Places, tell: Callable[[], None]) -> None:
         self.places = places
         self.alive = True
         self._tell = tell
         self._stopped = threading.Event()
-        # Paths, debug output, polling, its interval, recursion, whether to pass over folders that may not be read.
-        self._notify = RustNotify(places.watched(), False, False, 0, False, True)
         self._thread = threading.Thread(target=self._run, name="file events", daemon=True)
+
+    def begin(self) -> None:
+        """Ask the system for events. Blocks: there may be many folders."""
+        # Paths, debug output, polling, its interval, recursion, whether to pass over folders that may not be read.
+        self._notify = RustNotify(self.places.watched(), False, False, 0, False, True)
         self._thread.start()
 
     async def close(self) -> None:
-        """End the thread."""
+        """End the thread; one that is only just beginning ends by itself."""
         self._stopped.set()
-        await asyncio.to_thread(self._thread.join)
+        if self._thread.ident is not None:
+            await asyncio.to_thread(self._thread.join)
 
     def _run(self) -> None:
         try:

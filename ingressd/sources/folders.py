@@ -53,9 +53,7 @@ def is_manifest(name: str) -> bool:
 
 def shown(path: str) -> str:
     """The path for messages: a name may hold line breaks, or bytes that are no text."""
-    if path.isprintable():
-        return path
-    return os.fsencode(path).decode("utf-8", "backslashreplace").encode("unicode_escape").decode()
+    return path if path.isprintable() else path.encode("unicode_escape").decode()
 
 
 class _Walk:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from itertools import takewhile
+from itertools import islice, takewhile
 
 from ingressd.errors import Fault, Severity
 from ingressd.model.kinds import Kind
 from ingressd.model.resource import Key, Resource
 from ingressd.sources.documents import Document
+
+NEAR = 16
+"""How many of the documents that are missing a nameless one is compared to: 20,000 may be broken at once."""
 
 
 def keep_last_good(before: Sequence[Document], after: Sequence[Document]) -> tuple[Document, ...]:
@@ -44,12 +47,14 @@ class _Allotment:
         """For each document after the edit, the index of the one that it was; None = nothing tells."""
 
     def allot(self) -> list[Document]:
-        new = [index for index, document in enumerate(self._after) if self._has_just_broken(document)]
+        new = dict.fromkeys(index for index, document in enumerate(self._after) if self._has_just_broken(document))
         for index in new:
             self._by_name(index)
-        for index in new:
-            if _nameless(self._after[index]) and not self._kept[index]:
-                self._by_place(index)
+        low, following = -1, self._following()
+        for index, document in enumerate(self._after):
+            if index in new and _nameless(document) and not self._kept[index]:
+                self._by_place(index, low, following[index])
+            low = _or(self._anchors[index], low)
         last = len(self._after) - 1
         if last in new and _looks_cut(self._after[last]):
             self._rest(last)
@@ -84,27 +89,32 @@ class _Allotment:
         for place in sorted({self._places[key] for key in keys if key in self._places}):
             self._take(index, place, keys)
 
-    def _by_place(self, index: int) -> None:
+    def _by_place(self, index: int, low: int, high: int) -> None:
         """It is one of those that stood between the neighbours it has now: the one it resembles most."""
-        low, high = self._between(index)
-        places = [place for place in range(low + 1, high) if self._missing[place]]
+        between = range(low + 1, high) if low < high else range(len(self._before))
+        places = list(islice((place for place in between if self._missing[place]), NEAR))
         if places:
             text = self._after[index].origin.text
             self._take(index, max(places, key=lambda place: _alike(self._before[place].origin.text, text)))
 
     def _rest(self, last: int) -> None:
         """The file ends in the middle of a document: someone is still writing it, and what followed will follow."""
-        low, high = self._between(last)
-        anchor = self._anchors[last]
-        for place in range(low if anchor is None else anchor, high):
-            if place >= 0:
-                self._take(last, place)
+        anchors = [anchor for anchor in self._anchors if anchor is not None]
+        for place in range(anchors[-1] if anchors else 0, len(self._before)):
+            self._take(last, place)
 
-    def _between(self, index: int) -> tuple[int, int]:
-        before = [anchor for anchor in self._anchors[:index] if anchor is not None]
-        after = [anchor for anchor in self._anchors[index + 1 :] if anchor is not None]
-        low, high = before[-1] if before else -1, after[0] if after else len(self._before)
-        return (low, high) if low < high else (-1, len(self._before))
+    def _following(self) -> list[int]:
+        """For each document after the edit, where the next one was whose place is known."""
+        found: list[int] = []
+        high = len(self._before)
+        for anchor in reversed(self._anchors):
+            found.append(high)
+            high = _or(anchor, high)
+        return found[::-1]
+
+
+def _or(anchor: int | None, other: int) -> int:
+    return other if anchor is None else anchor
 
 
 def _nameless(document: Document) -> bool:

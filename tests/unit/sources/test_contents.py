@@ -41,7 +41,7 @@ def test_a_fifo_that_took_a_files_place_blocks_nobody(tmp_path: Path) -> None:
 
 
 def test_what_is_no_file_says_so(tmp_path: Path) -> None:
-    assert refused_content(tmp_path).code == "not_a_file"
+    assert str(refused_content(tmp_path)) == "cannot be read: Is a directory"
     assert refused_content(Path("/dev/null")).code == "not_a_file"
     assert refused_content(tmp_path / "none").gone
     (tmp_path / "link").symlink_to(__file__)

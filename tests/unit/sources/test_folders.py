@@ -118,7 +118,9 @@ def test_a_given_path_that_is_missing_is_an_error() -> None:
     put("d/a.yaml")
     listing = list_files(["none", "d", "d/a.yaml/x"])
     assert list(listing.files) == ["d/a.yaml"]
-    assert [(fault.code, fault.severity) for fault in listing.faults][0] == ("path_missing", Severity.ERROR)
+    missing, inside = listing.faults
+    assert (missing.code, missing.severity, missing.file) == ("path_missing", Severity.ERROR, "none")
+    assert (inside.code, inside.severity) == ("file_unreadable", Severity.ERROR)
     assert listing.unknown == ["none", "d/a.yaml/x"]
 
 
@@ -126,7 +128,7 @@ def test_a_name_that_is_no_text_is_shown_safely() -> None:
     os.mkdir("d")
     os.symlink("none", b"d/\xff\n.yaml")
     (fault,) = list_files(["d"]).faults
-    assert fault.file == r"d/\\xff\n.yaml"
+    assert fault.file == r"d/\udcff\n.yaml"
 
 
 def test_everything_that_a_manifest_may_appear_in_is_named(tmp_path: Path) -> None:
