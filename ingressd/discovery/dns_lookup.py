@@ -27,8 +27,9 @@ from dns.resolver import NXDOMAIN
 from ingressd.discovery.name_files import NameFiles, NameRules
 from ingressd.table.endpoint import Endpoint
 
-TTL_MAX_S = 300.0
-"""Records are never believed for longer (nginx: as long as they say; Envoy re-resolves every 5 s)."""
+TTL_MAX_S = 5.0
+"""Records are never believed for longer. Docker's name server says 600 s for names whose addresses change with every
+`--scale`; Envoy re-resolves every 5 s whatever the TTL is."""
 HOSTS_TTL_S = 5.0
 """For addresses that this machine's own files give."""
 WEIGHT_MIN = 1

@@ -12,7 +12,7 @@ import re
 from ingressd.errors import LocalReply, Reason
 
 _AUTHORITY = re.compile(
-    rb"((?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})++"  # reg-name, which takes in IPv4
+    rb"((?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+"  # reg-name, which takes in IPv4
     rb"|\[[0-9A-Fa-f:.]++\])"  # IPv6; ipaddress has the last word
     rb"(?::([0-9]{0,5}))?"
 )

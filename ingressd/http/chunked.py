@@ -20,9 +20,9 @@ _SIZE_LIMIT = 2**63
 _size = re.compile(rb"[0-9A-Fa-f]{1,16}").fullmatch
 _sized_line = re.compile(
     rb"([0-9A-Fa-f]{1,16})((?:;[\t ]*+" + _TOKEN + rb"(?:[\t ]*+=[\t ]*+(?:" + _TOKEN + rb"|"
-    rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*+"))?+[\t ]*+)++)'
+    rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*"))?[\t ]*+)+)'
 ).fullmatch
-_line_so_far = re.compile(rb"[0-9A-Fa-f]{1,16}(?:;[^\r\n]*+)?+\r?+").fullmatch
+_line_so_far = re.compile(rb"[0-9A-Fa-f]{1,16}(?:;[^\r\n]*+)?\r?+").fullmatch
 _trailer = re.compile(rb"(" + _TOKEN + rb"):([\t\x20-\x7e\x80-\xff]*+)").fullmatch
 
 NEVER_TRAILERS = frozenset(
@@ -189,7 +189,9 @@ class ChunkedDecoder:
             return
         limits = self._limits
         end = data.find(b"\r\n\r\n")
-        if (len(data) if end < 0 else end) > limits.trailer_bytes:
+        # Of what has no end yet, up to three bytes may belong to it.
+        size = max(len(data) - 3, len(data.rstrip(_CRLF))) if end < 0 else end
+        if size > limits.trailer_bytes:
             raise self._broken("trailers too large")
         if end < 0:
             if data.count(b"\n") != data.count(_CRLF):

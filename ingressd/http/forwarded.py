@@ -40,8 +40,8 @@ _RENDERED_HERE = frozenset(
 _well_formed_id = re.compile(rb"[A-Za-z0-9._\-]{1,128}").fullmatch
 _port_digits = re.compile(rb"[0-9]{1,5}").fullmatch
 _token = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++").fullmatch
-_elements = re.compile(rb'(?:[^",]|"(?:[^"\\]|\\.)*+")++', re.DOTALL).findall
-_pairs = re.compile(rb'([A-Za-z]++)=(?:"((?:[^"\\]|\\.)*+)"|([^\t ;,"]++))', re.DOTALL).findall
+_elements = re.compile(rb'(?:[^",]++|"[^"\\]*+(?:\\.[^"\\]*+)*")+', re.DOTALL).findall
+_pairs = re.compile(rb'([A-Za-z]++)=(?:"([^"\\]*+(?:\\.[^"\\]*+)*)"|([^\t ;,"]++))', re.DOTALL).findall
 
 
 class TrustedProxies:

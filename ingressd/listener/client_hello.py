@@ -24,8 +24,8 @@ _VERSION_AND_RANDOM_BYTES = 34
 _SESSION_ID_BYTES = 32
 
 _HOST_BYTES = 253
-_LABEL = rb"[A-Za-z0-9_](?:[A-Za-z0-9_\-]{0,61}[A-Za-z0-9_])?+"
-_is_host = re.compile(rb"(?:" + _LABEL + rb"\.)*+(?![0-9]++\Z)" + _LABEL).fullmatch  # all digits at the end: IPv4
+_LABEL = rb"[A-Za-z0-9_](?:[A-Za-z0-9_\-]{0,61}[A-Za-z0-9_])?"
+_is_host = re.compile(rb"(?:" + _LABEL + rb"\.)*(?![0-9]++\Z)" + _LABEL).fullmatch  # all digits at the end: IPv4
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from ingressd.sources.yaml_values import DEPTH, INTEGER_DIGITS, TWICE, VALUES, Refused, read_yaml
 
 # A string that is never closed matches too: tried again from each of its quotes, it would cost its length squared.
-_structure = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\]{},]', re.DOTALL).finditer
+_structure = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*"?|[\[\]{},]', re.DOTALL).finditer
 
 
 class _Twice(Exception):  # noqa: N818 - becomes a Refused
