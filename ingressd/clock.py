@@ -16,7 +16,7 @@ NEVER = math.inf
 
 
 class Timed(Protocol):
-    """What the wheel holds. `deadline` (monotonic seconds) and `wheel_tick` belong to the wheel's user and the wheel."""
+    """What the wheel holds. `deadline` (monotonic seconds) is its user's to read, `wheel_tick` the wheel's own."""
 
     deadline: float
     wheel_tick: int

@@ -36,10 +36,11 @@ class Reason(StrEnum):
     OVERLOAD = "overload"
     DRAINING = "draining"
     CLIENT_ABORT = "client_abort"
+    CLIENT_TOO_SLOW = "client_too_slow"
     INTERNAL = "internal"
 
 
-class LocalReply(Exception):  # noqa: N818 - an answer, not an error
+class LocalReply(Exception):
     """An answer made by the proxy (Envoy's term). `detail` may be shown to the client: never a secret."""
 
     def __init__(

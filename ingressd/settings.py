@@ -48,6 +48,10 @@ class Limits:
     connections_per_client: int = 0
     """0 = no bound."""
     pipelined_requests: int = 16
+    memory_percent: int = 95
+    """Of the container's limit, or of the host; 0 = no bound."""
+    loop_lag_s: float = 0.5
+    """0 = no bound."""
     discarded_body_bytes: int = 64 * 1024
     upstream_idle_s: float = 60.0
     upstream_idle_connections: int = 256

@@ -11,7 +11,7 @@ import re
 from typing import Any
 
 from aiohttp.http import HttpRequestParser, HttpResponseParser
-from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError, LineTooLong
+from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError
 
 from ingressd.errors import LocalReply, Reason
 from ingressd.settings import Limits
@@ -22,13 +22,16 @@ _HEAD_END = b"\r\n\r\n"
 _CRLF = b"\r\n"
 _TCHAR = rb"!#$%&'*+\-.^_`|~0-9A-Za-z"
 _MINOR_VERSION = {b"HTTP/1.1": 1, b"HTTP/1.0": 0}
-_OTHER_MAJOR = re.compile(rb"[^\x00-\x20]++ [^\x00-\x20]++ HTTP/(?!1\.|0\.)[0-9](?:\.[0-9])?")
+_OTHER_MAJOR = re.compile(rb"[^\x00-\x20]++ [^\x00-\x20]++ HTTP/[2-9](?:\.[0-9])?")
 _UNKNOWN_METHOD = re.compile(rb"[" + _TCHAR + rb"]++ [\x21-\x7e]++ HTTP/1\.[01]")
+# What can still become a request line, and what no head may hold: so garbage is answered at once.
+_LINE_SO_FAR = re.compile(rb"\r?|[" + _TCHAR + rb"]++(?: (?:[\x21-\x7e\x80-\xff]++(?: [\x21-\x7e]{0,8}+\r?+)?)?)?")
+_NEVER_IN_A_HEAD = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n|\Z)|(?<!\r)\n")
 # RFC 9112 sections 4 and 5, without obs-fold. The response parser is lenient by design of its owner, so
 # this decides first what a response head may look like.
 _RESPONSE_HEAD = re.compile(
-    rb"HTTP/1\.[01] [1-5][0-9][0-9](?: [\t\x20-\x7e\x80-\xff]*+)?+\r\n"
-    rb"(?:[" + _TCHAR + rb"]++:[\t\x20-\x7e\x80-\xff]*+\r\n)*+\r\n"
+    rb"HTTP/1\.[01] [1-5][0-9][0-9](?: [\t\x20-\x7e\x80-\xff]*+)?\r\n"
+    rb"(?:[" + _TCHAR + rb"]++:[\t\x20-\x7e\x80-\xff]*+\r\n)*\r\n"
 )
 
 
@@ -81,16 +84,21 @@ class RequestHeadReader:
     """Reads one request head after the other from a connection (RFC 9112 sections 2 to 5).
 
     `feed` takes bytes and gives a head or None; what follows a head is in `leftover`, and is for the body
-    or for the next head. Raises LocalReply, after which nothing more may be fed.
+    or for the next head. How the bytes are cut makes no difference: the parser sees whole heads only. Raises
+    LocalReply, after which nothing more may be fed.
     """
 
-    __slots__ = ("_limits", "_loop", "_parser", "_partial", "leftover")
+    __slots__ = ("_limits", "_lines", "_loop", "_parser", "_partial", "_skipped", "leftover")
 
     def __init__(self, limits: Limits, loop: asyncio.AbstractEventLoop) -> None:
         self._limits = limits
         self._loop = loop
         self._parser: Any = None
         self._partial = b""
+        self._lines = 0
+        """Line ends in the partial head."""
+        self._skipped = False
+        """An empty line came before this head."""
         self.leftover = b""
         self.reset()
 
@@ -101,8 +109,8 @@ class RequestHeadReader:
             _NO_PAYLOAD,
             self._loop,
             65536,
-            max_line_size=limits.request_line_bytes,
-            max_field_size=limits.header_line_bytes,
+            max_line_size=limits.request_head_bytes,  # lines are measured here: the parser forgets names
+            max_field_size=limits.request_head_bytes,
             max_headers=limits.request_fields,
             response_with_body=False,  # the message ends with its head, whatever framing it announces
             auto_decompress=False,
@@ -115,68 +123,66 @@ class RequestHeadReader:
 
     def feed(self, data: bytes) -> RequestHead | None:
         """The next head, or None while it is not whole."""
-        if self._partial:
-            return self._feed_more(data)
-        if data.startswith(_CRLF):
-            data = data[2:]  # RFC 9112 2.2: at least one empty line before the request line is ignored
-            if data.startswith(_CRLF):
+        seen = len(self._partial)
+        if seen:
+            data = self._partial + data
+        if data.startswith(_CRLF):  # RFC 9112 2.2: at least one empty line before the request line is ignored
+            data = data[2:]
+            if self._skipped or data.startswith(_CRLF):
                 raise LocalReply(400, Reason.BAD_REQUEST, "empty request line", close=True)
-        end = data.find(_HEAD_END)
+            self._skipped = True
+        end = data.find(_HEAD_END, max(0, seen - 3))
         if end < 0:
-            self._accumulate(data, data)
-            return None
-        return self._whole(data, data, end + 4)
-
-    def _feed_more(self, data: bytes) -> RequestHead | None:
-        partial = self._partial
-        if partial == b"\r":  # the first half of an empty line
-            if not data.startswith(b"\n"):
-                raise LocalReply(400, Reason.BAD_REQUEST, "bare CR", close=True)
-            self._partial = b""
-            return self.feed(data[1:]) if len(data) > 1 else None
-        data_start = len(partial)
-        whole = partial + data
-        end = whole.find(_HEAD_END, max(0, data_start - 3))
-        if end < 0:
-            self._accumulate(whole, data)
+            self._keep(data, seen)
             return None
         self._partial = b""
-        return self._whole(whole, whole[data_start:], end + 4, data_start)
+        self._lines = 0
+        self._skipped = False
+        return self._whole(data, end + 4)
 
-    def _accumulate(self, whole: bytes, news: bytes) -> None:
-        """Keep a part of a head; the parser sees it at once, so that garbage is answered at once."""
-        if len(whole) > self._limits.request_line_bytes and _CRLF not in whole:
-            raise LocalReply(414, Reason.URI_TOO_LONG, "request line too long", close=True)
-        if len(whole) > self._limits.request_head_bytes:
-            raise LocalReply(431, Reason.HEADER_TOO_LARGE, "request head too large", close=True)
-        self._partial = whole
-        if whole != b"\r" and news:
-            try:
-                self._parser.feed_data(news)
-            except (HttpProcessingError, ValueError) as error:
-                raise self._refusal(error, whole) from None
-
-    def _whole(self, whole: bytes, news: bytes, end: int, fed: int = 0) -> RequestHead:
+    def _keep(self, start: bytes, seen: int) -> None:
+        """Hold the start of a head, of which `seen` bytes were held before; garbage is refused at once."""
         limits = self._limits
-        line_end = whole.find(_CRLF)
-        if line_end > limits.request_line_bytes:
-            raise LocalReply(414, Reason.URI_TOO_LONG, "request line too long", close=True)
+        self._partial = start
+        half = start.endswith(b"\r")  # of a line end, or of nothing that may be
+        line_end = start.find(_CRLF)
+        if line_end < 0:
+            if len(start) - half > limits.request_line_bytes:
+                raise _uri_too_long()
+            if _LINE_SO_FAR.fullmatch(start) is None:
+                raise LocalReply(400, Reason.BAD_REQUEST, "malformed request line", close=True)
+            return
+        self._minor(start, line_end)
+        if len(start) > limits.request_head_bytes:
+            raise _header_too_large("request head too large")
+        self._lines += start.count(_CRLF, max(0, seen - 1))
+        if self._lines - 1 > limits.request_fields:
+            raise _header_too_large("too many header fields")
+        if len(start) - half - start.rfind(_CRLF) - 2 > limits.header_line_bytes:
+            raise _header_too_large("header line too long")
+        if _NEVER_IN_A_HEAD.search(start, max(0, seen - 1)):
+            raise LocalReply(400, Reason.BAD_REQUEST, "malformed request", close=True)
+
+    def _whole(self, data: bytes, end: int) -> RequestHead:
+        limits = self._limits
+        line_end = data.find(_CRLF)
+        minor = self._minor(data, line_end)
         if end > limits.request_head_bytes:
-            raise LocalReply(431, Reason.HEADER_TOO_LARGE, "request head too large", close=True)
-        minor = _MINOR_VERSION.get(whole[line_end - 8 : line_end])
-        if minor is None:
-            if _OTHER_MAJOR.fullmatch(whole, 0, line_end):
-                raise LocalReply(505, Reason.VERSION_NOT_SUPPORTED, "only HTTP/1.0 and HTTP/1.1", close=True)
-            raise LocalReply(400, Reason.BAD_REQUEST, "malformed request line", close=True)
-        if end == len(whole):
+            raise _header_too_large("request head too large")
+        if end == len(data):
+            head = data
             self.leftover = b""
         else:
-            self.leftover = whole[end:]
-            news = whole[fed:end]
+            head = data[:end]
+            self.leftover = data[end:]
+        if end - line_end > limits.header_line_bytes and any(
+            len(line) > limits.header_line_bytes for line in head[line_end + 2 :].split(_CRLF)
+        ):
+            raise _header_too_large("header line too long")
         try:
-            messages, upgraded, _ = self._parser.feed_data(news)
+            messages, upgraded, _ = self._parser.feed_data(head)
         except (HttpProcessingError, ValueError) as error:
-            raise self._refusal(error, whole[:end]) from None
+            raise self._refusal(error, head) from None
         if len(messages) != 1:
             raise LocalReply(400, Reason.BAD_REQUEST, "malformed request", close=True)
         message = messages[0][0]
@@ -186,17 +192,32 @@ class RequestHeadReader:
             raise LocalReply(400, Reason.BAD_REQUEST, "malformed request line", close=True)
         return RequestHead(message.method, message.path, minor, message.raw_headers)
 
+    def _minor(self, data: bytes, line_end: int) -> int:
+        """The minor version of the request line that `data` begins with."""
+        if line_end > self._limits.request_line_bytes:
+            raise _uri_too_long()
+        minor = _MINOR_VERSION.get(data[line_end - 8 : line_end])
+        if minor is None:
+            if _OTHER_MAJOR.fullmatch(data, 0, line_end):
+                raise LocalReply(505, Reason.VERSION_NOT_SUPPORTED, "only HTTP/1.0 and HTTP/1.1", close=True)
+            raise LocalReply(400, Reason.BAD_REQUEST, "malformed request line", close=True)
+        return minor
+
     def _refusal(self, error: Exception, head: bytes) -> LocalReply:
         """Which answer a parser's error deserves; its text may hold the client's bytes and is not shown."""
-        if isinstance(error, LineTooLong):
-            if _CRLF not in head:
-                return LocalReply(414, Reason.URI_TOO_LONG, "request line too long", close=True)
-            return LocalReply(431, Reason.HEADER_TOO_LARGE, "header line too long", close=True)
         if isinstance(error, BadHttpMethod) and _UNKNOWN_METHOD.match(head):
             return LocalReply(501, Reason.METHOD_NOT_IMPLEMENTED, "unknown method", close=True)
         if head.count(_CRLF) - 2 > self._limits.request_fields:
-            return LocalReply(431, Reason.HEADER_TOO_LARGE, "too many header fields", close=True)
+            return _header_too_large("too many header fields")
         return LocalReply(400, Reason.BAD_REQUEST, "malformed request", close=True)
+
+
+def _uri_too_long() -> LocalReply:
+    return LocalReply(414, Reason.URI_TOO_LONG, "request line too long", close=True)
+
+
+def _header_too_large(detail: str) -> LocalReply:
+    return LocalReply(431, Reason.HEADER_TOO_LARGE, detail, close=True)
 
 
 class MalformedResponse(Exception):
@@ -239,6 +260,8 @@ class ResponseHeadReader:
                 raise MalformedResponse(f"response head above {self._limits.response_head_bytes} bytes")
             if not b"HTTP/1.".startswith(data[:7]):
                 raise MalformedResponse("not an HTTP/1.x response")
+            if _NEVER_IN_A_HEAD.search(data, max(0, len(partial) - 1)):
+                raise MalformedResponse("malformed response head")  # its end may never come
             self._partial = data
             return None
         self._partial = b""

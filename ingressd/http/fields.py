@@ -42,16 +42,17 @@ CLAIMS = frozenset(
     {
         b"forwarded",
         b"front-end-https",
-        b"x-original-forwarded-for",
-        b"x-original-forwarded-host",
         b"x-real-ip",
         b"x-request-id",
         b"x-scheme",
     }
 )
-"""With every `X-Forwarded-*`: what a peer says about the client. Believed from a trusted proxy, dropped from others."""
+"""With every `X-Forwarded-*`, `X-Original-*`, `X-Auth-Request-*` and `ssl-client-*`: what a peer says about the client.
 
-_CLAIM_PREFIX = b"x-forwarded-"
+Believed from a trusted proxy, dropped from others. The last three are ingress-nginx's: its backends trust them.
+"""
+
+_CLAIM_PREFIXES = (b"ssl-client-", b"x-auth-request-", b"x-forwarded-", b"x-original-")
 _TCHAR = rb"!#$%&'*+\-.^_`|~0-9A-Za-z"
 _CRLF = b"\r\n"
 # A client chooses its names: short ones are remembered, and all are forgotten when there are too many.
@@ -61,7 +62,7 @@ _CACHED_NAME_BYTES = 64
 valid_name = re.compile(rb"[" + _TCHAR + rb"]++").fullmatch
 """A token (RFC 9110 section 5.1), else None."""
 
-valid_value = re.compile(rb"(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*+(?<![\t ]))?+)?+").fullmatch
+valid_value = re.compile(rb"(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*+(?<![\t ]))?)?").fullmatch
 """A field value without surrounding whitespace and control characters (RFC 9110 section 5.5), else None."""
 
 
@@ -304,7 +305,7 @@ def _learn_request(name: bytes) -> tuple[_Role, bytes]:
     if valid_name(name) is None:
         raise LocalReply(400, Reason.BAD_REQUEST, "malformed field name", close=True)
     lower = name.lower()
-    if lower in CLAIMS or lower.startswith(_CLAIM_PREFIX):
+    if lower in CLAIMS or lower.startswith(_CLAIM_PREFIXES):
         return _remember(_known_in_requests, name, _CLAIM, lower)
     if b"_" in lower:
         return _remember(_known_in_requests, name, _DROP, b"")

@@ -30,11 +30,12 @@ def canonicalise(target: str) -> tuple[str, str]:
     """The canonical path and the query (with its `?`, or empty) of an origin-form target.
 
     Escapes of unreserved characters are decoded, other escapes get upper-case digits (RFC 3986 section 6.2.2),
-    slashes are merged, then dot segments are removed. `%2F` is no separator; backslash and `;` have no meaning.
+    slashes are merged and dot segments removed. `%2F` is no separator; backslash and `;` have no meaning.
     The query is not decoded, so its escapes are not checked.
 
     Raises LocalReply (400): no leading slash, %00 or a bad escape in the path, a control character, space or
-    non-ASCII character, a fragment, a path that climbs above the root.
+    non-ASCII character, a fragment, a path that climbs above the root, or that means two things because its slashes
+    can be merged before or after its dot segments are removed.
     """
     path, mark, query = target.partition("?")
     if not target.isascii() or not target.isprintable() or " " in target or "#" in target or path[:1] != "/":
@@ -42,7 +43,10 @@ def canonicalise(target: str) -> tuple[str, str]:
     if "%" in path:
         path = _unescaped(path)
     if "//" in path:
-        path = _SLASHES.sub("/", path)
+        merged = _SLASHES.sub("/", path)
+        if "/." in path and _SLASHES.sub("/", _without_dot_segments(path)) != _without_dot_segments(merged):
+            raise _bad_target()  # whoever does not merge slashes takes `/a//..` for `/a/`, and whoever does, for `/`
+        path = merged
     if "/." in path:
         path = _without_dot_segments(path)
     return path, mark + query

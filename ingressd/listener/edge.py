@@ -8,10 +8,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from collections.abc import Callable
+from functools import partial
 
 from ingressd.http.forwarded import ForwardedBlock, TrustedProxies
+from ingressd.listener.gate import Admission, Gate
 from ingressd.listener.http1 import Http1Connection
-from ingressd.listener.plain import tune
+from ingressd.listener.memory import Memory
+from ingressd.listener.overload import Overload
+from ingressd.listener.plain import PlainAcceptor
 from ingressd.listener.tls import ContextStore, TlsAcceptor
 from ingressd.observe.access_log import AccessLog
 from ingressd.observe.stats import WorkerStats
@@ -28,28 +33,37 @@ class Edge:
     def __init__(self, settings: Settings, stats: WorkerStats, access_log: AccessLog) -> None:
         self._context = ProxyContext(settings, stats, access_log, asyncio.get_running_loop())
         self._contexts = ContextStore(settings)
-        self._http = _Side(self._context, "http")
-        self._https = _Side(self._context, "https")
-        self._servers: list[asyncio.Server] = []
-        self._acceptors: list[TlsAcceptor] = []
+        self._gate = Gate(settings.limits, stats)
+        self._overload = Overload(self._context.wheel, settings.limits, Memory().share)
+        self._http = _Side(self._context, self._overload, "http")
+        self._https = _Side(self._context, self._overload, "https")
+        self._acceptors: list[PlainAcceptor | TlsAcceptor] = []
 
     async def start(self, http: list[socket.socket], https: list[socket.socket]) -> None:
         """Accept on these listening sockets."""
         context = self._context
         loop = context.loop
         context.wheel.start()
+        self._overload.start()
         for sock in http:
             sock.setblocking(False)
-            tune(sock, context.limits)
-            server = await loop.create_server(lambda: Http1Connection(context, self._http), sock=sock, backlog=4096)
-            self._servers.append(server)
+            factory = partial(Http1Connection, context, self._http, sock.getsockname()[1])
+            self._acceptors.append(PlainAcceptor(loop, sock, factory, context.limits, self._gate, context.stats))
         for sock in https:
             sock.setblocking(False)
-            acceptor = TlsAcceptor(
-                loop, sock, self._contexts, lambda _: Http1Connection(context, self._https), context.limits
+            self._acceptors.append(
+                TlsAcceptor(
+                    loop,
+                    sock,
+                    self._contexts,
+                    _without_name(partial(Http1Connection, context, self._https, sock.getsockname()[1])),
+                    context.limits,
+                    self._gate,
+                    context.stats,
+                )
             )
+        for acceptor in self._acceptors:
             acceptor.start()
-            self._acceptors.append(acceptor)
 
     def publish(self, snapshot: Snapshot, delta: Delta | None) -> None:
         """Serve `snapshot`; `delta`, when given, is what changed since the one before."""
@@ -58,8 +72,6 @@ class Edge:
 
     async def drain(self, timeout_s: float) -> None:
         """Accept no more, let what is in progress finish for at most `timeout_s` seconds, then close."""
-        for server in self._servers:
-            server.close()
         for acceptor in self._acceptors:
             acceptor.stop()
         sides = (self._http, self._https)
@@ -67,13 +79,9 @@ class Edge:
             side.drain()
         try:
             async with asyncio.timeout(timeout_s):
-                for acceptor in self._acceptors:
-                    await acceptor.empty.wait()
-                for side in sides:
-                    await side.empty.wait()
+                await self._gate.empty.wait()
         except TimeoutError:
-            left = sum(len(side.connections) for side in sides)
-            logger.warning("drain timeout: cutting %d connections", left)
+            logger.warning("drain timeout: cutting %d connections", self._gate.count)
         for acceptor in self._acceptors:
             acceptor.cut()
         for side in sides:
@@ -99,11 +107,10 @@ class Edge:
 class _Side:
     """All connections of one scheme. Implements listener.http1.Listener."""
 
-    def __init__(self, context: ProxyContext, scheme: str) -> None:
+    def __init__(self, context: ProxyContext, overload: Overload, scheme: str) -> None:
         self.scheme = scheme
+        self.overload = overload
         self.connections: set[Http1Connection] = set()
-        self.empty = asyncio.Event()
-        self.empty.set()
         self._stats = context.stats
         self._draining = False
         self._trusted = TrustedProxies(context.settings.trusted_proxies)
@@ -114,7 +121,6 @@ class _Side:
 
     def opened(self, connection: Http1Connection) -> None:
         self.connections.add(connection)
-        self.empty.clear()
         self._stats.connections_open += 1
         self._stats.connections_total += 1
         if self._draining:
@@ -123,8 +129,6 @@ class _Side:
     def closed(self, connection: Http1Connection) -> None:
         self.connections.discard(connection)
         self._stats.connections_open -= 1
-        if not self.connections:
-            self.empty.set()
 
     def drain(self) -> None:
         self._draining = True
@@ -134,3 +138,8 @@ class _Side:
     def cut(self) -> None:
         for connection in tuple(self.connections):
             connection.abort()
+
+
+def _without_name(factory: Callable[[Admission], Http1Connection]) -> Callable[[str, Admission], Http1Connection]:
+    """HTTP/1.1 does not care for the server name of TLS."""
+    return lambda _, admission: factory(admission)

@@ -7,8 +7,6 @@ are answered in order, one at a time. It never knows routes or endpoints.
 from __future__ import annotations
 
 import asyncio
-from enum import Enum, auto
-from typing import Protocol
 
 from aiohttp.base_protocol import BaseProtocol
 
@@ -17,58 +15,40 @@ from ingressd.errors import LocalReply, Reason
 from ingressd.http.codec import RequestHead, RequestHeadReader
 from ingressd.http.forwarded import ForwardedBlock
 from ingressd.http.framing import BodyDecoder
+from ingressd.listener.base import Listener, State
+from ingressd.listener.gate import Admission
+from ingressd.listener.pace import LOOKS, AnswerPace, BodyPace
+from ingressd.listener.plain import unsent_bytes
 from ingressd.proxy.context import ProxyContext
 from ingressd.proxy.exchange import Exchange
 
 _LINGER_S = 2.0
 _LINGER_BYTES = 256 * 1024
-
-
-class State(Enum):
-    """What the connection does with the next bytes."""
-
-    HEAD = auto()
-    """They belong to the head of the next request."""
-    EXCHANGE = auto()
-    """They belong to the body of the request in progress, or wait for its end."""
-    DISCARD = auto()
-    """The answer went out before the body was read: the rest of the body is thrown away, up to a bound."""
-    TUNNEL = auto()
-    """They are passed on raw."""
-    LINGER = auto()
-    """The last answer is on its way; what the client still sends is thrown away, so that no reset overtakes it."""
-
-
-class Listener(Protocol):
-    """What a connection needs from whoever accepted it."""
-
-    scheme: str
-    """`http` or `https`."""
-
-    def forwarded_block(self, client_address: str, local_port: int) -> ForwardedBlock:
-        """The X-Forwarded-* fields of this connection."""
-
-    def opened(self, connection: Http1Connection) -> None:
-        """A connection begins."""
-
-    def closed(self, connection: Http1Connection) -> None:
-        """A connection is gone."""
+_IDLE_S = 1.0  # then the parser goes, a third of what an idle connection holds; a new one costs 2 us
+_HEAD_END = b"\r\n\r\n"
 
 
 class Http1Connection(BaseProtocol):
     """The client's side of HTTP/1.1. Implements proxy.Downstream."""
 
     __slots__ = (
-        "_buffered_bytes",
+        "_admission",
+        "_ahead",
+        "_answer_pace",
+        "_body_held",
+        "_body_pace",
         "_context",
         "_decoder",
         "_discarded_bytes",
         "_exchange",
         "_held",
+        "_idle_until",
         "_listener",
+        "_local_port",
         "_pumping",
         "_reader",
         "_state",
+        "_written_bytes",
         "client_address",
         "client_port",
         "closing",
@@ -80,11 +60,11 @@ class Http1Connection(BaseProtocol):
         "wheel_tick",
     )
 
-    def __init__(self, context: ProxyContext, listener: Listener) -> None:
+    def __init__(self, context: ProxyContext, listener: Listener, local_port: int, admission: Admission) -> None:
         super().__init__(context.loop)
         self.scheme = listener.scheme
-        self.client_address = ""
-        self.client_port = 0
+        self.client_address = admission.address
+        self.client_port = admission.port
         self.forwarded: ForwardedBlock
         self.closing = False
         """No request after this one: the worker drains, or the connection has carried enough."""
@@ -94,14 +74,26 @@ class Http1Connection(BaseProtocol):
         self.wheel_tick = 0
         self._context = context
         self._listener = listener
-        self._reader = RequestHeadReader(context.limits, context.loop)
+        self._local_port = local_port
+        self._admission = admission
+        self._reader: RequestHeadReader | None = None
+        """Only while heads come."""
         self._state = State.HEAD
         self._exchange: Exchange | None = None
         self._decoder: BodyDecoder | None = None
         self._held = b""
+        """What came ahead of its turn."""
+        self._ahead = 0
+        """Requests in it, or somewhat more: ends of heads."""
         self._pumping = False
+        self._idle_until = 0.0
         self._discarded_bytes = 0
-        self._buffered_bytes = 0
+        self._written_bytes = 0
+        self._body_pace: BodyPace | None = None
+        """Of the request body that is being read."""
+        self._body_held = False
+        self._answer_pace: AnswerPace | None = None
+        """While the client has more to read than it takes."""
 
     def __repr__(self) -> str:
         peer = f"{self.client_address}:{self.client_port}"
@@ -113,10 +105,7 @@ class Http1Connection(BaseProtocol):
         """See asyncio.Protocol."""
         super().connection_made(transport)
         limits = self._context.limits
-        peer = transport.get_extra_info("peername") or ("", 0)
-        local = transport.get_extra_info("sockname") or ("", 0)
-        self.client_address, self.client_port = str(peer[0]), int(peer[1])
-        self.forwarded = self._listener.forwarded_block(self.client_address, int(local[1]))
+        self.forwarded = self._listener.forwarded_block(self.client_address, self._local_port)
         assert self.transport is not None
         self.transport.set_write_buffer_limits(high=limits.buffer_high_bytes, low=limits.buffer_low_bytes)
         self._listener.opened(self)
@@ -126,6 +115,7 @@ class Http1Connection(BaseProtocol):
         """See asyncio.Protocol."""
         super().connection_lost(exc)
         self.deadline = NEVER
+        self._admission.end()
         self._listener.closed(self)
         exchange = self._exchange
         if exchange is not None:
@@ -137,6 +127,7 @@ class Http1Connection(BaseProtocol):
         if self._state is State.TUNNEL and self._exchange is not None and self.scheme == "http":
             self._exchange.tunnel_client_eof()
             return True
+        self.close()
         return False
 
     def data_received(self, data: bytes) -> None:
@@ -158,14 +149,16 @@ class Http1Connection(BaseProtocol):
         else:
             self._discarded_bytes += len(data)
             if self._discarded_bytes > _LINGER_BYTES:
-                self.close()
+                # Whatever it still sends stays in the kernel, until the answer is out or the client stuck.
+                self._pause_transport_reading()
 
     def pause_writing(self) -> None:
         """See asyncio.Protocol: the client reads too slowly."""
         super().pause_writing()
         self.stalled = True
-        self._buffered_bytes = 0
-        self._context.wheel.arm(self, self._context.limits.response_write_gap_s)
+        if self._body_pace is not None:
+            self._body_pace.hold(self._context.wheel.now)
+        self._watch_output()
         if self._exchange is not None:
             self._exchange.client_stalled()
 
@@ -175,23 +168,33 @@ class Http1Connection(BaseProtocol):
         self.stalled = False
         if self._exchange is not None:
             self.deadline = NEVER
-            self._watch_input()
+            if not self._body_held:
+                self._go_on_reading()
             self._exchange.client_writable()
-        elif self._state is not State.LINGER:
-            self._context.wheel.arm(self, self._context.limits.keepalive_idle_s)
+        elif self._state is State.HEAD:
+            following, self._held = self._held, b""
+            self._next(following)
+        elif self._state is State.DISCARD:
+            self._context.wheel.arm(self, self._context.limits.request_body_gap_s)
 
     def on_deadline(self) -> None:
         """The client was too slow, in the way that the state says."""
         state = self._state
-        if self.stalled or state is State.LINGER:
+        exchange = self._exchange
+        if self.stalled or state is State.LINGER or (self.transport is not None and self.transport.is_closing()):
             self._on_write_gap()
-        elif state is State.HEAD and not self._reader.idle:
+        elif state is State.HEAD and self._reader is not None and not self._reader.idle:
             self._refuse(LocalReply(408, Reason.REQUEST_TIMEOUT, "the request head took too long", close=True))
-        elif state is State.EXCHANGE:
-            if self._exchange is not None:
-                self._exchange.fail(
-                    LocalReply(408, Reason.REQUEST_TIMEOUT, "the request body took too long", close=True)
-                )
+        elif state is State.HEAD and (left_s := self._idle_until - self._context.wheel.now) > 0:
+            self._reader = None
+            self._context.wheel.arm(self, left_s)
+        elif state is State.EXCHANGE and exchange is not None:
+            if exchange.body_awaited and self._body_pace is not None and not self._body_pace.begun:
+                # We have not asked for the body yet (RFC 9110 section 10.1.1).
+                self._body_pace.restart(self._context.wheel.now)
+                self._watch_input()
+            else:
+                exchange.fail(LocalReply(408, Reason.REQUEST_TIMEOUT, "the request body took too long", close=True))
         else:
             self.close()
 
@@ -201,7 +204,14 @@ class Http1Connection(BaseProtocol):
         """Serve requests from `data` until one has to wait, or a head is not whole."""
         self._pumping = True
         reader = self._reader
+        if reader is None:
+            reader = self._reader = RequestHeadReader(self._context.limits, self._context.loop)
         while data:
+            if self.stalled:
+                # Answers must not pile up for a client that does not read them.
+                self._hold(data)
+                self._pause_transport_reading()
+                break
             was_idle = reader.idle
             try:
                 head = reader.feed(data)
@@ -227,8 +237,15 @@ class Http1Connection(BaseProtocol):
         self.deadline = NEVER
         self._state = State.EXCHANGE
         self._exchange = exchange = Exchange(self._context, self, head)
+        overload = self._listener.overload.reply
+        if overload is not None:
+            exchange.refuse(overload)
+            return
         exchange.begin()
-        if self._held and not exchange.body_complete:
+        waiting = self._state is State.EXCHANGE
+        if waiting and not exchange.body_complete:
+            self._body_pace = BodyPace(self._context.wheel.now)
+        if self._held and (waiting or not exchange.body_complete):
             data, self._held = self._held, b""
             self.data_received(data)
         if not exchange.body_complete and self._state is State.EXCHANGE:
@@ -241,8 +258,13 @@ class Http1Connection(BaseProtocol):
 
     def _hold(self, data: bytes) -> None:
         """Keep what a client sends ahead of its turn (RFC 9112 section 9.3.2), up to a bound."""
-        self._held += data
-        if len(self._held) > self._context.limits.buffer_high_bytes:
+        limits = self._context.limits
+        held = self._held
+        if not held:
+            self._ahead = 0
+        self._ahead += (held[-3:] + data).count(_HEAD_END)
+        self._held = held + data
+        if len(self._held) > limits.buffer_high_bytes or self._ahead >= limits.pipelined_requests:
             self._pause_transport_reading()
 
     # Bodies
@@ -250,6 +272,8 @@ class Http1Connection(BaseProtocol):
     def _read_body(self, exchange: Exchange, data: bytes) -> None:
         decoder = exchange.decoder
         assert decoder is not None
+        if self._body_pace is not None:
+            self._body_pace.came(len(data))
         try:
             pieces = decoder.feed(data)
         except LocalReply as reply:
@@ -265,9 +289,16 @@ class Http1Connection(BaseProtocol):
 
     def _watch_input(self) -> None:
         """The client has to send something before this deadline."""
-        exchange = self._exchange
-        if exchange is not None and not exchange.body_complete and not self.stalled:
-            self._context.wheel.arm(self, self._context.limits.request_body_gap_s)
+        exchange, pace = self._exchange, self._body_pace
+        if exchange is not None and pace is not None and not exchange.body_complete and not self.stalled:
+            wheel = self._context.wheel
+            wheel.arm(self, pace.patience_s(self._context.limits, wheel.now))
+
+    def _go_on_reading(self) -> None:
+        """The time counts as the client's again, from here on."""
+        if self._body_pace is not None:
+            self._body_pace.go_on(self._context.wheel.now)
+        self._watch_input()
 
     def _discard(self, data: bytes) -> None:
         decoder = self._decoder
@@ -284,51 +315,78 @@ class Http1Connection(BaseProtocol):
         elif self._discarded_bytes > self._context.limits.discarded_body_bytes:
             self._finish()
 
+    def _watch_output(self) -> None:
+        """The client has to read something within the gap."""
+        wheel = self._context.wheel
+        self._answer_pace = AnswerPace(self._taken_bytes(), wheel.now)
+        wheel.arm(self, self._context.limits.response_write_gap_s / LOOKS)
+
+    def _taken_bytes(self) -> int:
+        """What the client's kernel has of all that was written."""
+        transport = self.transport
+        assert transport is not None
+        # The kernel's buffer counts: it takes megabytes, and nothing more until a third of them is gone.
+        unsent = transport.get_write_buffer_size() + unsent_bytes(transport.get_extra_info("socket"))
+        return self._written_bytes - unsent
+
     def _on_write_gap(self) -> None:
-        """Cut a client that has read nothing since the last look; the buffer of one that reads shrinks."""
+        """Cut a client that has read nothing for the whole gap, or close what has nothing more to send."""
         transport = self.transport
         if transport is None:
             return
-        buffered = transport.get_write_buffer_size()
-        if not buffered and self._state is State.LINGER:
+        wheel, gap_s = self._context.wheel, self._context.limits.response_write_gap_s
+        if not transport.get_write_buffer_size() and not self.stalled:
             if transport.can_write_eof() or transport.is_closing():
                 transport.abort()
             else:
                 # TLS cannot close one direction: only now is it time for close_notify.
                 transport.close()
-                self._context.wheel.arm(self, _LINGER_S)
-            return
-        if self._buffered_bytes and buffered >= self._buffered_bytes:
+                wheel.arm(self, _LINGER_S)
+        elif self._answer_pace is None:
+            self._watch_output()
+        elif not self._answer_pace.stuck(self._taken_bytes(), gap_s, wheel.now):
+            wheel.arm(self, gap_s / LOOKS)
+        else:
+            exchange = self._exchange
+            if exchange is not None and exchange.responded:
+                exchange.fail(LocalReply(408, Reason.CLIENT_TOO_SLOW, "the client read too slowly", close=True))
             self.abort()
-            return
-        self._buffered_bytes = buffered
-        self._context.wheel.arm(self, self._context.limits.response_write_gap_s)
 
     # The exchange's side (proxy.Downstream)
 
     def write(self, data: bytes) -> None:
         """See Downstream."""
         if self.transport is not None:
+            self._written_bytes += len(data)
             self.transport.write(data)
 
     def hold_body(self) -> None:
         """See Downstream."""
-        self.deadline = NEVER
+        self._body_held = True
+        if self._body_pace is not None:
+            self._body_pace.hold(self._context.wheel.now)
+        if not self.stalled:
+            self.deadline = NEVER
         self._pause_transport_reading()
 
     def resume_body(self) -> None:
         """See Downstream."""
-        self._watch_input()
+        self._body_held = False
+        if not self.stalled:
+            self._go_on_reading()
         self._resume_transport_reading()
 
     def exchange_ended(self, exchange: Exchange, *, keep: bool) -> None:
         """See Downstream."""
         self._exchange = None
+        self._body_pace = None
+        self._body_held = False
         self.deadline = NEVER
         if self.transport is None:
             return
         if not keep:
-            self._finish(linger=not exchange.body_complete or bool(self._held) or exchange.head_refused)
+            # Without fields, the framing was never read: there may be a body.
+            self._finish(linger=not exchange.body_complete or bool(self._held) or exchange.fields is None)
         elif exchange.body_complete:
             following, self._held = self._held, b""
             self._next(following)
@@ -359,8 +417,11 @@ class Http1Connection(BaseProtocol):
     def close(self) -> None:
         """See Downstream."""
         self.deadline = NEVER
-        if self.transport is not None:
-            self.transport.close()
+        transport = self.transport
+        if transport is not None:
+            transport.close()
+            if transport.get_write_buffer_size():
+                self._watch_output()
 
     def abort(self) -> None:
         """See Downstream."""
@@ -371,7 +432,7 @@ class Http1Connection(BaseProtocol):
     def drain(self) -> None:
         """Take no further request: close now if none is in progress and none may be under way."""
         self.closing = True
-        if self._state is State.HEAD and self._reader.idle and self.requests:
+        if self._state is State.HEAD and (self._reader is None or self._reader.idle) and self.requests:
             self.close()
 
     def _next(self, following: bytes) -> None:
@@ -381,7 +442,10 @@ class Http1Connection(BaseProtocol):
         if self.closing and not following:
             self.close()
             return
-        context.wheel.arm(self, context.limits.request_head_s if following else context.limits.keepalive_idle_s)
+        if following:
+            context.wheel.arm(self, context.limits.request_head_s)
+        else:
+            self._await_request()
         self._resume_transport_reading()
         if following:
             if self._pumping:
@@ -389,17 +453,22 @@ class Http1Connection(BaseProtocol):
             else:
                 self._read(following)
 
+    def _await_request(self) -> None:
+        wheel, idle_s = self._context.wheel, self._context.limits.keepalive_idle_s
+        self._idle_until = wheel.now + idle_s
+        wheel.arm(self, min(idle_s, _IDLE_S))
+
     def _finish(self, *, linger: bool = True) -> None:
         """Close after the last answer, without letting a reset overtake it (RFC 9112 section 9.6)."""
         transport = self.transport
         if transport is None:
             return
+        if not linger:
+            self.close()
+            return
         self._state = State.LINGER
         self._discarded_bytes = 0
         self._context.wheel.arm(self, _LINGER_S)
-        if not linger:
-            transport.close()
-            return
         if transport.can_write_eof():
             transport.write_eof()
         self._resume_transport_reading()

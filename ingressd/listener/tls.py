@@ -18,11 +18,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 from ingressd.errors import LocalReply, Reason
 from ingressd.http.local_reply import render
 from ingressd.listener.client_hello import ClientHello, NeedMore, NotTls, parse
+from ingressd.listener.gate import Admission, Gate
 from ingressd.listener.plain import AcceptLoop, tune
+from ingressd.observe.stats import WorkerStats
 from ingressd.settings import Limits, Settings
 from ingressd.table.certificate import Certificate
 
@@ -39,6 +42,8 @@ _FAREWELL_S = 1.0
 _FAREWELL_BYTES = 64 * 1024
 _UNRECOGNIZED_NAME = b"\x15\x03\x01\x00\x02\x02\x70"
 """The fatal alert unrecognized_name (RFC 6066 section 3), as one record."""
+_INTERNAL_ERROR = b"\x15\x03\x01\x00\x02\x02\x50"
+"""The fatal alert internal_error (RFC 8446 section 6.2), for a client that there is no descriptor for."""
 
 
 class ContextStore:
@@ -138,8 +143,10 @@ class TlsAcceptor:
         loop: asyncio.AbstractEventLoop,
         sock: socket.socket,
         contexts: ContextStore,
-        factory: Callable[[str], asyncio.BaseProtocol],
+        factory: Callable[[str, Admission], asyncio.BaseProtocol],
         limits: Limits,
+        gate: Gate,
+        stats: WorkerStats,
     ) -> None:
         self.empty = asyncio.Event()
         """Set while no handshake is under way."""
@@ -148,11 +155,14 @@ class TlsAcceptor:
         self._contexts = contexts
         self._factory = factory
         self._limits = limits
+        self._gate = gate
+        self._stats = stats
         self._handshakes: set[asyncio.Task[None]] = set()
         self._peeked: set[socket.socket] = set()
         """Sockets that no transport has taken over yet."""
         tune(sock, limits)
-        self._accepting = AcceptLoop(loop, sock, self._accepted)
+        self._accepting = AcceptLoop(loop, sock, self._accepted, lambda: _INTERNAL_ERROR, stats)
+        gate.guard(self._accepting)
 
     def start(self) -> None:
         """Accept from now on."""
@@ -167,14 +177,16 @@ class TlsAcceptor:
         for task in tuple(self._handshakes):
             task.cancel()
 
-    def _accepted(self, sock: socket.socket) -> None:
+    def _accepted(self, sock: socket.socket, peer: Any) -> None:
+        admission = self._gate.admit(peer)
+        if admission is None:
+            sock.close()
+            return
         self._peeked.add(sock)
-        task = self._loop.create_task(self._welcome(sock))
+        task = self._loop.create_task(self._welcome(sock, admission))
         self._handshakes.add(task)
         self.empty.clear()
         task.add_done_callback(partial(self._done, sock))
-        if len(self._handshakes) >= self._limits.connections:
-            self._accepting.pause()
 
     def _done(self, sock: socket.socket, task: asyncio.Task[None]) -> None:
         self._handshakes.discard(task)
@@ -183,30 +195,35 @@ class TlsAcceptor:
             sock.close()
         if not self._handshakes:
             self.empty.set()
-        if len(self._handshakes) < self._limits.connections:
-            self._accepting.resume()
         if not task.cancelled() and (problem := task.exception()) is not None:
             logger.error("a TLS connection was lost", exc_info=problem)
 
-    async def _welcome(self, sock: socket.socket) -> None:
+    async def _welcome(self, sock: socket.socket, admission: Admission) -> None:
         """From accept to the end of the handshake. What a client does wrong ends here, and is no error of ours."""
         deadline = self._loop.time() + self._limits.tls_handshake_s
+        begun = False
         try:
             async with asyncio.timeout_at(deadline):
                 hello = await self._peek(sock)
             if isinstance(hello, NotTls):
                 logger.debug("no TLS: %s", hello.why)
                 return
-            await self._start_tls(sock, hello, deadline)
+            begun = await self._start_tls(sock, hello, deadline, admission)
         except OSError as problem:  # also ssl.SSLError and TimeoutError
             logger.debug("no TLS: %r", problem)
+            if self._loop.time() >= deadline:
+                self._stats.handshake_timeouts_total += 1
+        finally:
+            if not begun:
+                admission.end()
 
-    async def _start_tls(self, sock: socket.socket, hello: ClientHello, deadline: float) -> None:
+    async def _start_tls(self, sock: socket.socket, hello: ClientHello, deadline: float, admission: Admission) -> bool:
+        """Whether a protocol has the connection now, and with it the admission."""
         context = self._contexts.context_for(hello.server_name)
         if context is None:
             await self._refuse(sock, _UNRECOGNIZED_NAME)
-            return
-        protocol = self._factory(hello.server_name)
+            return False
+        protocol = self._factory(hello.server_name, admission)
         self._peeked.discard(sock)
         await self._loop.connect_accepted_socket(
             lambda: protocol,
@@ -216,6 +233,7 @@ class TlsAcceptor:
             # It also bounds the sending of what was written before: too short a time would cut a slow client's answer.
             ssl_shutdown_timeout=self._limits.response_write_gap_s,
         )
+        return True
 
     async def _peek(self, sock: socket.socket) -> ClientHello | NotTls:
         """Wait for the whole ClientHello, without taking it off the socket."""

@@ -61,11 +61,14 @@ class WorkerStats:
         "_by_route",
         "_other",
         "_room",
+        "accept_pauses_total",
         "access_log_dropped_total",
         "bytes_in_total",
         "bytes_out_total",
         "connections_open",
+        "connections_refused_total",
         "connections_total",
+        "handshake_timeouts_total",
         "retries_total",
         "tunnels_open",
         "upstream_connects_total",
@@ -74,6 +77,11 @@ class WorkerStats:
     def __init__(self) -> None:
         self.connections_open = 0
         self.connections_total = 0
+        self.connections_refused_total = 0
+        """Closed when they were accepted: their client had enough, or no descriptor was left."""
+        self.accept_pauses_total = 0
+        """Times that the worker was full, or without descriptors."""
+        self.handshake_timeouts_total = 0
         self.tunnels_open = 0
         self.retries_total = 0
         self.upstream_connects_total = 0
@@ -129,6 +137,9 @@ class WorkerStats:
         return {
             "connections_open": self.connections_open,
             "connections_total": self.connections_total,
+            "connections_refused_total": self.connections_refused_total,
+            "accept_pauses_total": self.accept_pauses_total,
+            "handshake_timeouts_total": self.handshake_timeouts_total,
             "tunnels_open": self.tunnels_open,
             "retries_total": self.retries_total,
             "upstream_connects_total": self.upstream_connects_total,

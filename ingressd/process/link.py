@@ -81,7 +81,7 @@ class Export:
     upstreams: tuple[Mapping[str, Any], ...]
 
 
-class LinkClosed(Exception):  # noqa: N818 - how every link ends, not an error
+class LinkClosed(Exception):
     """The other process is gone, or what it sent is no frame."""
 
 

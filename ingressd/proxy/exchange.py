@@ -109,6 +109,7 @@ class Exchange:
         """Canonical: what routes are matched by."""
         self.request_id = ""
         self.fields: RequestFields | None = None
+        """None when the head is not understood: then what follows it has no meaning."""
         self.route: Route | None = None
         self.status = 0
         self.reason = ""
@@ -155,9 +156,10 @@ class Exchange:
 
     def _read_head(self) -> None:
         head = self._head
-        assert head is not None  # noqa: S101 - `begin` is for requests whose head was read
-        self.fields = fields = request_fields(head.fields, head.minor)
+        assert head is not None
+        fields = request_fields(head.fields, head.minor)
         framing = request_framing(head.minor, fields)
+        self.fields = fields
         limits = self._context.limits
         self.decoder = body_decoder(framing, limits, request=True)
         self._keep = not fields.close and (head.minor == 1 or fields.keep_alive)
@@ -168,25 +170,25 @@ class Exchange:
             self.client_address, self.scheme = forwarded.origin(fields)
         target = head.target
         host = fields.host
+        # RFC 9112 section 3.2: also a Host that is about to be replaced has to be there, and to be one.
+        if host:
+            self.host = canonical_host(host)
+        elif head.minor == 1:
+            raise LocalReply(400, Reason.BAD_REQUEST, "no Host field" if host is None else "empty Host", close=True)
+        else:
+            host = b""
         if target[0] != "/":
             if head.method == "CONNECT":
                 raise _method_not_allowed()
             if target == "*":
-                self.authority = "" if host is None else host.decode("latin-1")
+                self.authority = host.decode("latin-1")
                 if head.method != "OPTIONS":
                     raise LocalReply(400, Reason.BAD_REQUEST, "`*` is a target for OPTIONS only", close=True)
                 raise LocalReply(200, Reason.OPTIONS, headers=((b"Allow", _ALLOW),))
             _, authority, target = split_absolute(target)
             host = authority.encode("ascii")  # RFC 9112 section 3.2.2: Host is ignored and replaced
-        elif host is None:
-            if head.minor == 1:
-                raise LocalReply(400, Reason.BAD_REQUEST, "no Host field", close=True)
-            host = b""
-        self.authority = host.decode("latin-1")
-        if host:
             self.host = canonical_host(host)
-        elif head.minor == 1:
-            raise LocalReply(400, Reason.BAD_REQUEST, "empty Host field", close=True)
+        self.authority = host.decode("latin-1")
         if head.method in _REFUSED_METHODS:
             raise _method_not_allowed()
         expects_continue = False
@@ -276,7 +278,7 @@ class Exchange:
 
     def _send(self, connection: UpstreamConnection) -> None:
         pool = self._pool
-        assert pool is not None  # noqa: S101 - an attempt has a pool
+        assert pool is not None
         self._connection = connection
         self._sent = True
         connection.begin(self, pool.pool, self.method, upgrade=self._upgrading)
@@ -331,14 +333,8 @@ class Exchange:
         body = self._body
         if body is None or self.ended:
             return
-        body.receive(pieces, complete)
-        if body.over_limit() and not self.responded:
-            self.answer(_body_too_large(self._context.limits.request_body_bytes))
-
-    @property
-    def head_refused(self) -> bool:
-        """The head could not be read: what follows it has no meaning."""
-        return self._head is None
+        if not body.receive(pieces, complete):
+            self.fail(_body_too_large(self._context.limits.request_body_bytes))
 
     @property
     def body_complete(self) -> bool:
@@ -373,12 +369,12 @@ class Exchange:
 
     # 5. The response, as the upstream connection decodes it.
 
-    def response_interim(self, head: ResponseHead) -> None:
+    def response_interim(self, head: ResponseHead, fields: ResponseFields) -> None:
         """See ResponseSink. 100 is ours to send; the others pass (RFC 9110 section 15.2)."""
-        if head.status == 100 or self.version != "HTTP/1.1":
-            return
-        fields = b"".join(b"%b: %b\r\n" % field for field in head.fields)
-        self._downstream.write(b"HTTP/1.1 %d %b\r\n%b\r\n" % (head.status, head.reason, fields))
+        if head.status != 100 and self.version == "HTTP/1.1":
+            self._downstream.write(
+                b"HTTP/1.1 %d %b\r\n%b\r\n" % (head.status, head.reason, b"".join(fields.kept))
+            )
 
     def response_started(
         self, head: ResponseHead, fields: ResponseFields, length: int | None, pieces: list[bytes], ended: bool
@@ -441,7 +437,7 @@ class Exchange:
     def response_upgraded(self, head: ResponseHead, fields: ResponseFields, data: bytes) -> None:
         """See ResponseSink."""
         connection = self._connection
-        assert connection is not None  # noqa: S101 - the response came on it
+        assert connection is not None
         self.responded = True
         self.status = self.upstream_status = head.status
         self._keep = False
@@ -456,7 +452,7 @@ class Exchange:
 
     def tunnel_client_data(self, data: bytes) -> None:
         """Bytes from the client after the upgrade."""
-        assert self._tunnel is not None  # noqa: S101 - the listener asks only after become_tunnel
+        assert self._tunnel is not None
         self._tunnel.from_client(data)
 
     def tunnel_client_eof(self) -> None:

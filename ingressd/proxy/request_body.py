@@ -55,14 +55,12 @@ class RequestBody:
         self._stalled = False
         self._held = False
 
-    def over_limit(self) -> bool:
-        """Whether more came than the limit allows (0 = no limit)."""
-        return 0 < self._limit_bytes < self.received_bytes
-
-    def receive(self, pieces: list[bytes], complete: bool) -> None:
-        """Take what the client sent."""
+    def receive(self, pieces: list[bytes], complete: bool) -> bool:
+        """Take what the client sent; False when the body is above its limit now, and these pieces go nowhere."""
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         self.received_bytes += len(data)
+        if 0 < self._limit_bytes < self.received_bytes:
+            return False
         self.complete = complete
         connection = self._connection
         if connection is None or self._stalled:
@@ -74,6 +72,7 @@ class RequestBody:
                 self._downstream.hold_body()
         else:
             self._send(connection, data)
+        return True
 
     def attach(self, connection: UpstreamConnection, head: bytes) -> None:
         """Send the request head and what has come of the body; go on as more comes."""

@@ -22,7 +22,7 @@ Signature = tuple[str, int, int, int, int]
 """Real path, inode, size, time of modification, time of change."""
 
 
-class Unreadable(Exception):  # noqa: N818 - becomes a fault
+class Unreadable(Exception):
     """The file cannot be read; the message continues `the file ...`. `gone`: there is none any more."""
 
     def __init__(self, code: str, message: str, hint: str, *, gone: bool = False) -> None:

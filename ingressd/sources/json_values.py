@@ -16,7 +16,7 @@ from ingressd.sources.yaml_values import DEPTH, INTEGER_DIGITS, TWICE, VALUES, R
 _structure = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*"?|[\[\]{},]', re.DOTALL).finditer
 
 
-class _Twice(Exception):  # noqa: N818 - becomes a Refused
+class _Twice(Exception):
     """A key that occurs twice; the JSON decoder does not say where."""
 
 
@@ -51,7 +51,7 @@ def read_json(text: str) -> Any:
         raise Refused("json_syntax", f"this is not JSON: {constant}", "write it in quotes", 1, 1) from None
 
 
-class _Constant(Exception):  # noqa: N818 - becomes a Refused
+class _Constant(Exception):
     """NaN, Infinity, or a number that cannot be held."""
 
 

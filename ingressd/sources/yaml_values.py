@@ -38,7 +38,7 @@ _MERGE = "<<"
 _TAB = "\t"
 
 
-class Refused(Exception):  # noqa: N818 - an answer to the text, not an error of ours
+class Refused(Exception):
     """The document cannot be read. Lines and columns count from 1, in the document."""
 
     def __init__(self, code: str, message: str, hint: str, line: int, column: int, earlier: int = 0) -> None:

@@ -25,7 +25,7 @@ from ingressd.upstream.endpoint import EndpointState
 class ResponseSink(Protocol):
     """Who gets the response. `ended` means that the connection is no longer theirs."""
 
-    def response_interim(self, head: ResponseHead) -> None:
+    def response_interim(self, head: ResponseHead, fields: ResponseFields) -> None:
         """A 1xx response other than 101 (RFC 9110 section 15.2)."""
 
     def response_started(
@@ -112,8 +112,7 @@ class UpstreamConnection(BaseProtocol):
         self._tunnel = False
         self._interim = 0
         self._poll: select.poll | None = None
-        if endpoint.tls is None and hasattr(select, "poll"):
-            # Under TLS a readable socket may hold session tickets: the read loop decides there.
+        if hasattr(select, "poll"):
             self._poll = select.poll()
             self._poll.register(sock, select.POLLIN | select.POLLHUP | select.POLLERR)
 
@@ -126,9 +125,12 @@ class UpstreamConnection(BaseProtocol):
     def quiet(self) -> bool:
         """Whether an idle connection may be used: it is open and nothing is readable on it.
 
-        Bytes or an end of stream on an idle connection would be taken for the next response.
+        Bytes or an end of stream on an idle connection would be taken for the next response. Only a new TLS
+        connection may hold something: session tickets come with the end of the handshake.
         """
-        return self.transport is not None and (self._poll is None or not self._poll.poll(0))
+        if self.transport is None or self._poll is None or (self.endpoint.tls is not None and not self.requests):
+            return self.transport is not None
+        return not self._poll.poll(0)
 
     def begin(self, sink: ResponseSink, pool: Pool, method: str, *, upgrade: bool) -> None:
         """Start an exchange on this idle connection."""
@@ -145,11 +147,11 @@ class UpstreamConnection(BaseProtocol):
 
     def send(self, data: bytes, *, last: bool) -> None:
         """Send request bytes; `last` when the request ends with them: the wait for the response begins."""
-        assert self.transport is not None  # noqa: S101 - the sink was told when the connection went
+        assert self.transport is not None
         self.transport.write(data)
         if last:
             self._sent_all = True
-            assert self._pool is not None  # noqa: S101
+            assert self._pool is not None
             self._wheel.arm(self, self._pool.read_gap_s)
 
     def write(self, data: bytes) -> None:
@@ -280,19 +282,19 @@ class UpstreamConnection(BaseProtocol):
                 return
             status = head.status
             data = self._reader.leftover
+            fields = response_fields(head.fields)
+            framing = response_framing(self._method, status, fields, head.minor)
             if status >= 200:
                 break
             if status == 101:
-                self._switch(sink, head, data)
+                self._switch(sink, head, fields, data)
                 return
             self._interim += 1
             if self._interim > self._limits.interim_responses:
                 raise MalformedResponse("too many interim responses")
-            sink.response_interim(head)
+            sink.response_interim(head, fields)
             if not data or self.sink is not sink:
                 return
-        fields = response_fields(head.fields)
-        framing = response_framing(self._method, status, fields, head.minor)
         decoder = body_decoder(framing, self._limits)
         self._reusable = not fields.close and (head.minor == 1 or fields.keep_alive)
         if decoder is None:
@@ -323,8 +325,7 @@ class UpstreamConnection(BaseProtocol):
         self._decoder = None
         self._finish()
 
-    def _switch(self, sink: ResponseSink, head: ResponseHead, data: bytes) -> None:
-        fields = response_fields(head.fields)
+    def _switch(self, sink: ResponseSink, head: ResponseHead, fields: ResponseFields, data: bytes) -> None:
         if not self._upgrade or not fields.upgrades_to_websocket:
             raise MalformedResponse("101 that nobody asked for")
         self._tunnel = True

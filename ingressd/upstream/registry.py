@@ -49,11 +49,9 @@ class Registry:
 
     def publish(self, snapshot: Snapshot, delta: Delta | None) -> None:
         """Follow a new snapshot; `delta` None means that everything may have changed."""
-        changed: Mapping[str, Pool | None]
-        if delta is None:
-            changed = {**dict.fromkeys(self.pools), **snapshot.pools}
-        else:
-            changed = delta.pools
+        changed: Mapping[str, Pool | None] = (
+            {**dict.fromkeys(self.pools), **snapshot.pools} if delta is None else delta.pools
+        )
         for pool_id, pool in changed.items():
             if pool is None:
                 self._remove(pool_id)

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.conftest import PATIENCE_S, Backend, Launch, Program, Site, until
+from tests.process.conftest import Backend, Launch
+from tests.support.program import PATIENCE_S, Program, until
+from tests.support.site import Site
 
 
 def _alive(pid: int) -> bool:

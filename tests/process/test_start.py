@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.conftest import ROOT, Launch, Site, until
+from tests.process.conftest import Launch
+from tests.support.program import ROOT, until
+from tests.support.site import Site
 
 
 @pytest.mark.parametrize("purpose", ["http", "admin"])

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from tests.support.answers import Answer, read_answers
 
-_PATIENCE_S = 20.0
+_PATIENCE_S = 10.0
 
 
 class Client(asyncio.Protocol):

@@ -14,6 +14,12 @@ GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 CLOSE = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 
 
+async def send_for_ever(writer: asyncio.StreamWriter) -> None:
+    while True:
+        writer.write(b"x" * 65536)
+        await writer.drain()
+
+
 async def test_connections_are_kept_alive_on_both_sides() -> None:
     async with backend(echo) as app, running(snapshot([app.port])) as edge:
         reader, writer = await edge.connect()
@@ -51,7 +57,8 @@ async def test_hop_by_hop_fields_stay_behind() -> None:
     )
     async with backend(answers(response)) as app, running(snapshot([app.port])) as edge:
         request = (
-            b"GET / HTTP/1.1\r\nHost: a:80\r\nConnection: close, X-Gone, Content-Length, Host\r\nX-Gone: 1\r\nTE: trailers\r\n"
+            b"GET / HTTP/1.1\r\nHost: a:80\r\n"
+            b"Connection: close, X-Gone, Content-Length, Host\r\nX-Gone: 1\r\nTE: trailers\r\n"
             b"Keep-Alive: 1\r\nProxy-Connection: x\r\nProxy: evil\r\nUpgrade: h2c\r\nHTTP2-Settings: x\r\n"
             b"x_under: 1\r\nX-Stays: 1\r\nX-Stays: 2\r\n\r\n"
         )
@@ -192,9 +199,7 @@ async def test_an_early_response_reaches_a_client_that_still_uploads() -> None:
         assert (await reader.readuntil(b"\r\n\r\nno")).startswith(b"HTTP/1.1 403 ")
         await asyncio.wait_for((await app.peer(0)).closed.wait(), 10)
         with pytest.raises(ConnectionError):
-            while True:
-                writer.write(b"x" * 65536)
-                await writer.drain()
+            await send_for_ever(writer)
 
 
 async def test_a_small_rest_of_a_body_is_discarded_and_the_connection_lives() -> None:
@@ -346,13 +351,16 @@ async def test_a_post_that_may_have_been_processed_is_not_repeated() -> None:
         await peer.head()
         await peer.read(2)
 
-    async with backend(conversation) as one, backend(conversation) as two:
-        async with running(snapshot([one.port, two.port])) as edge:
-            answer = await edge.exchange(
-                b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi"
-            )
-            assert answer.startswith(b"HTTP/1.1 502 ")
-            assert len(one.peers) + len(two.peers) == 1
+    async with (
+        backend(conversation) as one,
+        backend(conversation) as two,
+        running(snapshot([one.port, two.port])) as edge,
+    ):
+        answer = await edge.exchange(
+            b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi"
+        )
+        assert answer.startswith(b"HTTP/1.1 502 ")
+        assert len(one.peers) + len(two.peers) == 1
 
 
 async def test_a_refused_connection_is_tried_on_another_endpoint() -> None:

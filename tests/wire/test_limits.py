@@ -357,7 +357,7 @@ async def test_a_client_that_does_not_read_the_last_answer_is_cut() -> None:
 
 
 async def test_answers_do_not_pile_up_for_a_client_that_sends_requests_and_does_not_read() -> None:
-    requests = 40_000
+    requests = 25_000
     limits = Limits(keepalive_requests=2 * requests)
     async with running(snapshot([], routes=[]), limits=limits) as edge, narrow(edge) as (reader, writer):
         sending = asyncio.ensure_future(send(writer, GET * requests + CLOSE))
@@ -645,7 +645,6 @@ async def test_a_worker_short_of_memory_answers_503_on_every_port() -> None:
     certificate = issue("a")
     table = snapshot([1], default_certificate=certificate)
     async with running(table, limits=Limits(memory_percent=1)) as edge:
-        edge.edge._overload._memory_share = lambda: 0.5
         await until(lambda: edge.edge._overload.reply is not None)
         assert (await edge.exchange(GET)).startswith(b"HTTP/1.1 503 ")
         reader, writer = await asyncio.open_connection("127.0.0.1", edge.tls_port, ssl=trusting(), server_hostname="a")

@@ -7,12 +7,13 @@ import os
 import resource
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
 from ingressd.listener import plain
-from ingressd.listener.plain import AcceptLoop, tune
+from ingressd.listener.plain import AcceptLoop, tune, unsent_bytes
+from ingressd.observe.stats import WorkerStats
 from ingressd.settings import Limits
 from tests.support.loops import on_both_loops
 
@@ -25,7 +26,8 @@ class Taken:
         self.changed = asyncio.Condition()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def __call__(self, sock: socket.socket) -> None:
+    def __call__(self, sock: socket.socket, peer: tuple[str, int]) -> None:
+        assert sock.getpeername() == peer
         self.sockets.append(sock)
         task = asyncio.get_running_loop().create_task(self._tell())
         self._tasks.add(task)
@@ -46,7 +48,7 @@ def accepting() -> Iterator[tuple[AcceptLoop, socket.socket, Taken, list[socket.
     sock.setblocking(False)
     taken = Taken()
     clients: list[socket.socket] = []
-    loop = AcceptLoop(asyncio.get_running_loop(), sock, taken)
+    loop = AcceptLoop(asyncio.get_running_loop(), sock, taken, lambda: b"too busy", WorkerStats())
     loop.start()
     try:
         yield loop, sock, taken, clients
@@ -99,28 +101,30 @@ async def test_a_paused_loop_leaves_connections_in_the_backlog_until_it_resumes(
 async def test_a_pause_takes_hold_in_the_middle_of_a_batch() -> None:
     with accepting() as (loop, sock, taken, clients):
         clients.extend(socket.create_connection(sock.getsockname()) for _ in range(5))
-        loop._accepted = lambda connection: (taken(connection), loop.pause())
+        loop._accepted = lambda *connection: (taken(*connection), loop.pause())
         await taken.count(1)
         await turns()
         assert len(taken.sockets) == 1
 
 
 @on_both_loops
-async def test_without_descriptors_it_rests_says_so_once_and_goes_on(
+async def test_without_descriptors_it_tells_one_client_at_a_time_says_so_once_and_goes_on(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(plain, "_REST_S", 0.01)
     with accepting() as (loop, sock, taken, clients):
-        clients.extend(socket.create_connection(sock.getsockname()) for _ in range(3))
+        clients.extend(socket.create_connection(sock.getsockname()) for _ in range(20))
         with no_descriptors_left():
-            rests = 0
-            resting = False
-            while rests < 3:  # the listening socket is readable all the time
+            while loop._stats.connections_refused_total < 3:  # the listening socket is readable all the time
                 await asyncio.sleep(0.001)
-                rests += resting is False and loop._rest is not None
-                resting = loop._rest is not None
             assert not taken.sockets
-        await taken.count(3)
+        refused = loop._stats.connections_refused_total
+        assert loop._stats.accept_pauses_total == refused
+        await taken.count(20 - refused)
+        for client in clients[:refused]:  # accepted in the order in which they came
+            client.setblocking(True)
+            assert client.recv(100) == b"too busy"
+            assert client.recv(100) == b""
     assert [record.getMessage() for record in caplog.records] == [
         "cannot accept connections: Too many open files (raise the limit: ulimit -n, LimitNOFILE=)"
     ]
@@ -158,6 +162,28 @@ async def test_connections_inherit_what_the_listening_socket_was_tuned_to() -> N
             "TCP_KEEPIDLE": 30,
             "TCP_KEEPINTVL": 10,
             "TCP_KEEPCNT": 3,
-            "TCP_USER_TIMEOUT": 7500,
+            "TCP_USER_TIMEOUT": 37_500,
         }
         assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+
+
+def test_what_the_peer_has_not_got_yet_is_counted() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sender = socket.create_connection(server.getsockname())
+        receiver, _ = server.accept()
+        with sender, receiver:
+            assert unsent_bytes(sender) == 0
+            sender.setblocking(False)
+            sent = 0
+            with suppress(BlockingIOError):
+                while True:
+                    sent += sender.send(bytes(65536))
+            before = unsent_bytes(sender)
+            assert 0 < before < sent
+            received = 0
+            while received < sent:
+                received += len(receiver.recv(65536))
+            while unsent_bytes(sender):  # the last acknowledgement is under way
+                pass
+        assert unsent_bytes(sender) == 0
