@@ -53,8 +53,9 @@ class Wheel:
 
     def arm(self, timed: Timed, seconds: float) -> None:
         """Call `timed.on_deadline()` in `seconds`, unless its deadline is moved or disarmed before."""
-        deadline = self.now + seconds
-        timed.deadline = deadline
+        timed.deadline = deadline = self.now + seconds
+        if self._tick < timed.wheel_tick <= deadline / TICK_S:
+            return  # its bucket comes up first, and moves it on
         tick = int(deadline / TICK_S) + 1
         if timed.wheel_tick <= self._tick or tick < timed.wheel_tick:
             timed.wheel_tick = tick

@@ -1,7 +1,8 @@
 """The HTTP/1.1 codec: aiohttp's C parsers (llhttp), used for message heads only.
 
 Bytes enter, a RequestHead or ResponseHead leaves, with the bytes that follow it. Bodies are framed by
-http/framing.py. This is the only module that knows the parser: another binding changes one file.
+http/framing.py. This is the only module that knows the parser: another binding changes one file. The parser sees
+every head that has something new in it; of the others, line_memory.py knows that it would accept them.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from aiohttp.http import HttpRequestParser, HttpResponseParser
 from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError
 
 from ingressd.errors import LocalReply, Reason
+from ingressd.http.fields import FieldBlock, FieldLines
+from ingressd.http.line_memory import LINE_BYTES, LineMemory
 from ingressd.settings import Limits
-
-RawFields = tuple[tuple[bytes, bytes], ...]
 
 _HEAD_END = b"\r\n\r\n"
 _CRLF = b"\r\n"
@@ -33,6 +34,17 @@ _RESPONSE_HEAD = re.compile(
     rb"HTTP/1\.[01] [1-5][0-9][0-9](?: [\t\x20-\x7e\x80-\xff]*+)?\r\n"
     rb"(?:[" + _TCHAR + rb"]++:[\t\x20-\x7e\x80-\xff]*+\r\n)*\r\n"
 )
+_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*+))?")
+_ORIGIN_FORM = re.compile(rb"([A-Z]{1,16}+) (/[\x21-\x7e]*+) HTTP/1\.([01])")
+
+_FRAMING = (b"content-length", b"transfer-encoding")
+
+_request_lines: LineMemory[tuple[str, str, int], FieldBlock] = LineMemory()
+"""Starts: method, target and minor version."""
+_response_lines: LineMemory[tuple[int, bytes, int], None] = LineMemory()
+"""Starts: status, reason and minor version. No blocks: the Date is different every second."""
+_methods: dict[bytes, str] = {}
+"""Those that the parser has accepted: all that it knows are few."""
 
 
 class _NoPayload:
@@ -53,31 +65,31 @@ _NO_PAYLOAD: Any = _NoPayload()
 class RequestHead:
     """A request line and its fields, as sent: `target` is ASCII, names keep their case."""
 
-    __slots__ = ("fields", "method", "minor", "target")
+    __slots__ = ("block", "method", "minor", "target")
 
-    def __init__(self, method: str, target: str, minor: int, fields: RawFields) -> None:
+    def __init__(self, method: str, target: str, minor: int, block: FieldBlock) -> None:
         self.method = method
         self.target = target
         self.minor = minor
-        self.fields = fields
+        self.block = block
 
     def __repr__(self) -> str:
-        return f"<RequestHead {self.method} {self.target} HTTP/1.{self.minor} {len(self.fields)} fields>"
+        return f"<RequestHead {self.method} {self.target} HTTP/1.{self.minor} {len(self.block.lines)} fields>"
 
 
 class ResponseHead:
     """A status line and its fields, as sent."""
 
-    __slots__ = ("fields", "minor", "reason", "status")
+    __slots__ = ("lines", "minor", "reason", "status")
 
-    def __init__(self, status: int, reason: bytes, minor: int, fields: RawFields) -> None:
+    def __init__(self, status: int, reason: bytes, minor: int, lines: FieldLines) -> None:
         self.status = status
         self.reason = reason
         self.minor = minor
-        self.fields = fields
+        self.lines = lines
 
     def __repr__(self) -> str:
-        return f"<ResponseHead {self.status} HTTP/1.{self.minor} {len(self.fields)} fields>"
+        return f"<ResponseHead {self.status} HTTP/1.{self.minor} {len(self.lines)} fields>"
 
 
 class RequestHeadReader:
@@ -88,33 +100,17 @@ class RequestHeadReader:
     LocalReply, after which nothing more may be fed.
     """
 
-    __slots__ = ("_limits", "_lines", "_loop", "_parser", "_partial", "_skipped", "leftover")
+    __slots__ = ("_limits", "_lines", "_loop", "_partial", "_skipped", "leftover")
 
     def __init__(self, limits: Limits, loop: asyncio.AbstractEventLoop) -> None:
         self._limits = limits
         self._loop = loop
-        self._parser: Any = None
         self._partial = b""
         self._lines = 0
         """Line ends in the partial head."""
         self._skipped = False
         """An empty line came before this head."""
         self.leftover = b""
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget the parser's view of the connection (after an upgrade that was not accepted)."""
-        limits = self._limits
-        self._parser = HttpRequestParser(
-            _NO_PAYLOAD,
-            self._loop,
-            65536,
-            max_line_size=limits.request_head_bytes,  # lines are measured here: the parser forgets names
-            max_field_size=limits.request_head_bytes,
-            max_headers=limits.request_fields,
-            response_with_body=False,  # the message ends with its head, whatever framing it announces
-            auto_decompress=False,
-        )
 
     @property
     def idle(self) -> bool:
@@ -169,28 +165,63 @@ class RequestHeadReader:
         minor = self._minor(data, line_end)
         if end > limits.request_head_bytes:
             raise _header_too_large("request head too large")
-        if end == len(data):
-            head = data
-            self.leftover = b""
-        else:
-            head = data[:end]
-            self.leftover = data[end:]
-        if end - line_end > limits.header_line_bytes and any(
-            len(line) > limits.header_line_bytes for line in head[line_end + 2 :].split(_CRLF)
-        ):
+        self.leftover = data[end:] if end < len(data) else b""
+        return self._known(data, line_end, end) or self._parsed(data[:end], line_end, minor)
+
+    def _known(self, data: bytes, line_end: int, end: int) -> RequestHead | None:
+        """The head, if every line of it is known and its target is in origin-form."""
+        line = data[:line_end]
+        start = _request_lines.starts.get(line)
+        if start is None:
+            match = _ORIGIN_FORM.fullmatch(line)
+            known = None if match is None else _methods.get(match[1])
+            if match is None or known is None:
+                return None
+            start = (known, match[2].decode("ascii"), match[3][0] - 48)
+            _request_lines.learn_start(line, start)
+        method, target, minor = start
+        raw = data[line_end - 1 : end]  # with the minor version, which the fields' meaning depends on
+        block = _request_lines.blocks.get(raw)
+        if block is None:
+            lines = data[line_end + 2 : end - 4].split(_CRLF)
+            if not _request_lines.lines.issuperset(lines):
+                return None
+            block = FieldBlock(lines, minor)
+            _request_lines.learn_block(raw, block)
+        limits = self._limits
+        if len(block.lines) > limits.request_fields or limits.header_line_bytes < LINE_BYTES:
+            return None
+        return RequestHead(method, target, minor, block)
+
+    def _parsed(self, head: bytes, line_end: int, minor: int) -> RequestHead:
+        """The head as the parser reads it. A parser of its own: no head can leave anything behind for the next."""
+        limits = self._limits
+        lines = head[line_end + 2 : -4].split(_CRLF) if len(head) > line_end + 4 else []
+        if any(len(line) > limits.header_line_bytes for line in lines):
             raise _header_too_large("header line too long")
+        parser: Any = HttpRequestParser(
+            _NO_PAYLOAD,
+            self._loop,
+            65536,
+            max_line_size=limits.request_head_bytes,  # lines are measured here: the parser forgets names
+            max_field_size=limits.request_head_bytes,
+            max_headers=limits.request_fields,
+            response_with_body=False,  # the message ends with its head, whatever framing it announces
+            auto_decompress=False,
+        )
         try:
-            messages, upgraded, _ = self._parser.feed_data(head)
+            messages = parser.feed_data(head)[0]
         except (HttpProcessingError, ValueError) as error:
             raise self._refusal(error, head) from None
-        if len(messages) != 1:
+        if len(messages) != 1 or len(messages[0][0].raw_headers) != len(lines):
             raise LocalReply(400, Reason.BAD_REQUEST, "malformed request", close=True)
         message = messages[0][0]
-        if upgraded:
-            self.reset()
         if len(message.method) + len(message.path) + 10 != line_end:  # RFC 9112 section 3: single spaces
             raise LocalReply(400, Reason.BAD_REQUEST, "malformed request line", close=True)
-        return RequestHead(message.method, message.path, minor, message.raw_headers)
+        _methods[message.method.encode("ascii")] = message.method
+        # A request that says how long it is, is always parsed: there two opinions are better than one.
+        _request_lines.learn(line for line in lines if not line.lower().startswith(_FRAMING))
+        return RequestHead(message.method, message.path, minor, FieldBlock(lines, minor))
 
     def _minor(self, data: bytes, line_end: int) -> int:
         """The minor version of the request line that `data` begins with."""
@@ -227,22 +258,13 @@ class MalformedResponse(Exception):
 class ResponseHeadReader:
     """Reads response heads from an upstream connection. Raises MalformedResponse."""
 
-    __slots__ = ("_limits", "_parser", "_partial", "leftover")
+    __slots__ = ("_limits", "_loop", "_partial", "leftover")
 
     def __init__(self, limits: Limits, loop: asyncio.AbstractEventLoop) -> None:
         self._limits = limits
+        self._loop = loop
         self._partial = b""
         self.leftover = b""
-        self._parser: Any = HttpResponseParser(
-            _NO_PAYLOAD,
-            loop,
-            65536,
-            max_line_size=limits.response_head_bytes,
-            max_field_size=limits.response_head_bytes,
-            max_headers=limits.response_fields,
-            response_with_body=False,
-            auto_decompress=False,
-        )
 
     @property
     def idle(self) -> bool:
@@ -267,20 +289,40 @@ class ResponseHeadReader:
         self._partial = b""
         if end > self._limits.response_head_bytes:
             raise MalformedResponse(f"response head above {self._limits.response_head_bytes} bytes")
-        if end == len(data):
-            head = data
-            self.leftover = b""
-        else:
-            head = data[:end]
-            self.leftover = data[end:]
+        self.leftover = data[end:] if end < len(data) else b""
+        lines = data[: end - 4].split(_CRLF)
+        line = lines.pop(0)
+        start = _response_lines.starts.get(line)
+        if start is None:
+            match = _STATUS_LINE.fullmatch(line)
+            if match is None:
+                raise MalformedResponse("malformed status line")
+            start = (int(match[2]), match[3] or b"", match[1][0] - 48)
+            _response_lines.learn_start(line, start)
+        if not _response_lines.lines.issuperset(lines) or len(lines) > self._limits.response_fields:
+            self._check(data[:end], lines)
+        status, reason, minor = start
+        return ResponseHead(status, reason, minor, lines)
+
+    def _check(self, head: bytes, lines: FieldLines) -> None:
+        """Two opinions about a head that has something new in it: the grammar's and the parser's."""
         if _RESPONSE_HEAD.fullmatch(head) is None:
             raise MalformedResponse("malformed response head")
+        limits = self._limits
+        parser: Any = HttpResponseParser(
+            _NO_PAYLOAD,
+            self._loop,
+            65536,
+            max_line_size=limits.response_head_bytes,
+            max_field_size=limits.response_head_bytes,
+            max_headers=limits.response_fields,
+            response_with_body=False,
+            auto_decompress=False,
+        )
         try:
-            messages = self._parser.feed_data(head)[0]
+            messages = parser.feed_data(head)[0]
         except (HttpProcessingError, ValueError) as error:
             raise MalformedResponse(f"malformed response head: {type(error).__name__}") from None
-        if len(messages) != 1:
+        if len(messages) != 1 or len(messages[0][0].raw_headers) != len(lines):
             raise MalformedResponse("malformed response head")
-        message = messages[0][0]
-        reason = head[13 : head.find(_CRLF)]
-        return ResponseHead(message.code, reason, head[7] - 48, message.raw_headers)
+        _response_lines.learn(lines)

@@ -1,7 +1,7 @@
 """Header fields: what may pass to the other side, and what the proxy reads itself.
 
-In: raw fields as the codec gives them (values without NUL, CR and LF). Out: RequestFields or ResponseFields,
-with lines ready to send. It decides nothing about bodies: that is framing.py. It never sees a peer's address.
+In: field lines as the codec gives them (without NUL, CR and LF). Out: RequestFields or ResponseFields, with lines
+ready to send. It decides nothing about bodies: that is framing.py. It never sees a peer's address.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from enum import Enum, auto
 
 from ingressd.errors import LocalReply, Reason
 
-RawFields = Sequence[tuple[bytes, bytes]]
+FieldLines = Sequence[bytes]
+"""`Name: value`, without line ends."""
 
 HOP_BY_HOP = frozenset(
     {
@@ -54,10 +55,9 @@ Believed from a trusted proxy, dropped from others. The last three are ingress-n
 
 _CLAIM_PREFIXES = (b"ssl-client-", b"x-auth-request-", b"x-forwarded-", b"x-original-")
 _TCHAR = rb"!#$%&'*+\-.^_`|~0-9A-Za-z"
-_CRLF = b"\r\n"
-# A client chooses its names: short ones are remembered, and all are forgotten when there are too many.
-_CACHED_NAMES = 1024
-_CACHED_NAME_BYTES = 64
+# Clients choose what they send: only short lines are remembered, and all are forgotten when there are too many.
+_REMEMBERED = 8192
+_REMEMBERED_BYTES = 512
 
 valid_name = re.compile(rb"[" + _TCHAR + rb"]++").fullmatch
 """A token (RFC 9110 section 5.1), else None."""
@@ -118,10 +118,13 @@ _RESPONSE_ROLES = {
     **dict.fromkeys(HOP_BY_HOP - {b"connection", b"upgrade", b"transfer-encoding"}, _DROP),
 }
 
-# Raw name -> its role, and how its line begins (of a claim: its name in lower case).
+# Line as sent -> its role, and what is kept of it: the line with its CRLF, or the value alone.
 _Known = dict[bytes, tuple[_Role, bytes]]
 _known_in_requests: _Known = {}
 _known_in_responses: _Known = {}
+
+_WITH_LINE = frozenset({_KEEP, _USER_AGENT, _ACCEPT, _REFERER})
+_WITH_LINE_IN_RESPONSES = frozenset({_KEEP, _CONTENT_LENGTH})
 
 _CONNECTION_OPTIONS: dict[bytes, frozenset[bytes]] = {
     value: frozenset(token.strip().lower() for token in value.split(b","))
@@ -129,6 +132,25 @@ _CONNECTION_OPTIONS: dict[bytes, frozenset[bytes]] = {
 }
 _CONNECTION_WORDS = frozenset({b"close", b"keep-alive", b"upgrade"})
 _NEVER_STRIPPED = FRAMING | {b"host"}
+
+
+class FieldBlock:
+    """The field lines of one request, walked once: a client that says the same again gets the same block."""
+
+    __slots__ = ("_fields", "_minor", "lines")
+
+    def __init__(self, lines: FieldLines, minor: int) -> None:
+        self.lines = lines
+        self._minor = minor
+        self._fields: RequestFields | None = None
+
+    @property
+    def fields(self) -> RequestFields:
+        """What they say. Raises LocalReply."""
+        fields = self._fields
+        if fields is None:
+            fields = self._fields = request_fields(self.lines, self._minor)
+        return fields
 
 
 class RequestFields:
@@ -143,6 +165,7 @@ class RequestFields:
         "host",
         "keep_alive",
         "kept",
+        "kept_bytes",
         "referer",
         "transfer_encoding",
         "upgrades_to_websocket",
@@ -152,6 +175,8 @@ class RequestFields:
     def __init__(self) -> None:
         self.kept: list[bytes] = []
         """`Name: value` lines with their CRLF, in order: everything end to end that the proxy does not write itself."""
+        self.kept_bytes = b""
+        """All of `kept`, ready to send."""
         self.host: bytes | None = None
         self.content_length: bytes | None = None
         """As sent; several fields are joined with a comma, so that framing.py sees that there were several."""
@@ -162,8 +187,11 @@ class RequestFields:
         self.upgrades_to_websocket = False
         self.expect: bytes | None = None
         self.user_agent: bytes | None = None
+        """The whole line, as in `kept`: see `line_value`."""
         self.referer: bytes | None = None
+        """The whole line."""
         self.accept: bytes | None = None
+        """The value."""
         self.claims: dict[bytes, bytes] | None = None
         """Lower-case name -> value of the fields in CLAIMS; several fields are joined with a comma."""
 
@@ -189,7 +217,7 @@ class ResponseFields:
         self.kept[:] = [line for line in self.kept if _line_name(line) != b"content-length"]
 
 
-def request_fields(raw: RawFields, minor: int) -> RequestFields:
+def request_fields(lines: FieldLines, minor: int) -> RequestFields:
     """Walk the fields of an HTTP/1.`minor` request once.
 
     Dropped: hop-by-hop fields and those that Connection names (RFC 9110 section 7.6.1), CLAIMS, NEVER_FORWARDED and
@@ -200,38 +228,39 @@ def request_fields(raw: RawFields, minor: int) -> RequestFields:
     known = _known_in_requests
     options: frozenset[bytes] | None = None
     upgrade: bytes | None = None
-    for name, value in raw:
-        role, start = known.get(name) or _learn_request(name)
+    for line in lines:
+        role, content = known.get(line) or _learn_request(line)
         if role is _KEEP:
-            kept.append(b"".join((start, value, _CRLF)))
+            kept.append(content)
         elif role is _HOST:
             if fields.host is not None:
                 raise LocalReply(400, Reason.BAD_REQUEST, "several Host fields", close=True)
-            fields.host = value
+            fields.host = content
         elif role is _CONNECTION:
-            options = connection_options(value) if options is None else options | connection_options(value)
+            options = connection_options(content) if options is None else options | connection_options(content)
         elif role is _USER_AGENT:
-            fields.user_agent = value
-            kept.append(b"".join((start, value, _CRLF)))
+            fields.user_agent = content
+            kept.append(content)
         elif role is _ACCEPT:
-            fields.accept = _joined(fields.accept, value)
-            kept.append(b"".join((start, value, _CRLF)))
+            fields.accept = _joined(fields.accept, line_value(content))
+            kept.append(content)
         elif role is _REFERER:
-            fields.referer = value
-            kept.append(b"".join((start, value, _CRLF)))
+            fields.referer = content
+            kept.append(content)
         elif role is _CLAIM:
             claims = fields.claims
             if claims is None:
                 fields.claims = claims = {}
-            claims[start] = _joined(claims.get(start), value)
+            name = _line_name(line)
+            claims[name] = _joined(claims.get(name), content)
         elif role is _CONTENT_LENGTH:
-            fields.content_length = _joined(fields.content_length, value)
+            fields.content_length = _joined(fields.content_length, content)
         elif role is _TRANSFER_ENCODING:
-            fields.transfer_encoding = _joined(fields.transfer_encoding, value)
+            fields.transfer_encoding = _joined(fields.transfer_encoding, content)
         elif role is _EXPECT:
-            fields.expect = _joined(fields.expect, value)
+            fields.expect = _joined(fields.expect, content)
         elif role is _UPGRADE:
-            upgrade = _joined(upgrade, value)
+            upgrade = _joined(upgrade, content)
     if options is not None:
         fields.close = b"close" in options
         fields.keep_alive = b"keep-alive" in options
@@ -239,11 +268,12 @@ def request_fields(raw: RawFields, minor: int) -> RequestFields:
         if upgrade is not None and minor and b"upgrade" in options:
             fields.upgrades_to_websocket = upgrade.lower() == b"websocket"
         if not options <= _CONNECTION_WORDS:
-            fields.kept = _without(kept, options)
+            fields.kept = kept = _without(kept, options)
+    fields.kept_bytes = b"".join(kept)
     return fields
 
 
-def response_fields(raw: RawFields) -> ResponseFields:
+def response_fields(lines: FieldLines) -> ResponseFields:
     """Walk the fields of a response once. Dropped: hop-by-hop fields and those that Connection names.
 
     Raises LocalReply (502) for a name that is not a token.
@@ -253,19 +283,19 @@ def response_fields(raw: RawFields) -> ResponseFields:
     known = _known_in_responses
     options: frozenset[bytes] | None = None
     upgrade: bytes | None = None
-    for name, value in raw:
-        role, start = known.get(name) or _learn_response(name)
+    for line in lines:
+        role, content = known.get(line) or _learn_response(line)
         if role is _KEEP:
-            kept.append(b"".join((start, value, _CRLF)))
+            kept.append(content)
         elif role is _CONTENT_LENGTH:
-            fields.content_length = _joined(fields.content_length, value)
-            kept.append(b"".join((start, value, _CRLF)))
+            fields.content_length = _joined(fields.content_length, line_value(content))
+            kept.append(content)
         elif role is _CONNECTION:
-            options = connection_options(value) if options is None else options | connection_options(value)
+            options = connection_options(content) if options is None else options | connection_options(content)
         elif role is _TRANSFER_ENCODING:
-            fields.transfer_encoding = _joined(fields.transfer_encoding, value)
+            fields.transfer_encoding = _joined(fields.transfer_encoding, content)
         elif role is _UPGRADE:
-            upgrade = _joined(upgrade, value)
+            upgrade = _joined(upgrade, content)
     if options is not None:
         fields.close = b"close" in options
         fields.keep_alive = b"keep-alive" in options
@@ -274,6 +304,11 @@ def response_fields(raw: RawFields) -> ResponseFields:
         if not options <= _CONNECTION_WORDS:
             fields.kept = _without(kept, options)
     return fields
+
+
+def line_value(line: bytes) -> bytes:
+    """The value in a line of `kept`."""
+    return line[line.index(b":") + 2 : -2]
 
 
 def connection_options(value: bytes) -> frozenset[bytes]:
@@ -300,29 +335,41 @@ def _line_name(line: bytes) -> bytes:
     return line[: line.index(b":")].lower()
 
 
-def _learn_request(name: bytes) -> tuple[_Role, bytes]:
-    """The role of a name as a client sent it. Raises LocalReply."""
+def _learn_request(line: bytes) -> tuple[_Role, bytes]:
+    """The role of a line as a client sent it. Raises LocalReply."""
+    name, value = _split(line)
     if valid_name(name) is None:
         raise LocalReply(400, Reason.BAD_REQUEST, "malformed field name", close=True)
     lower = name.lower()
     if lower in CLAIMS or lower.startswith(_CLAIM_PREFIXES):
-        return _remember(_known_in_requests, name, _CLAIM, lower)
-    if b"_" in lower:
-        return _remember(_known_in_requests, name, _DROP, b"")
-    return _remember(_known_in_requests, name, _REQUEST_ROLES.get(lower, _KEEP), name + b": ")
+        role = _CLAIM
+    elif b"_" in lower:
+        role = _DROP
+    else:
+        role = _REQUEST_ROLES.get(lower, _KEEP)
+    return _remember(_known_in_requests, line, role, name, value, _WITH_LINE)
 
 
-def _learn_response(name: bytes) -> tuple[_Role, bytes]:
-    """The role of a name as an endpoint sent it. Raises LocalReply."""
+def _learn_response(line: bytes) -> tuple[_Role, bytes]:
+    """The role of a line as an endpoint sent it. Raises LocalReply."""
+    name, value = _split(line)
     if valid_name(name) is None:
         raise LocalReply(502, Reason.BAD_GATEWAY_RESPONSE, "malformed field name", close=True)
-    return _remember(_known_in_responses, name, _RESPONSE_ROLES.get(name.lower(), _KEEP), name + b": ")
+    role = _RESPONSE_ROLES.get(name.lower(), _KEEP)
+    return _remember(_known_in_responses, line, role, name, value, _WITH_LINE_IN_RESPONSES)
 
 
-def _remember(known: _Known, name: bytes, role: _Role, start: bytes) -> tuple[_Role, bytes]:
-    entry = (role, start)
-    if len(name) <= _CACHED_NAME_BYTES:
-        if len(known) >= _CACHED_NAMES:
+def _split(line: bytes) -> tuple[bytes, bytes]:
+    name, _, value = line.partition(b":")
+    return name, value.strip(b" \t")
+
+
+def _remember(
+    known: _Known, line: bytes, role: _Role, name: bytes, value: bytes, with_line: frozenset[_Role]
+) -> tuple[_Role, bytes]:
+    entry = (role, b"%b: %b\r\n" % (name, value) if role in with_line else value)
+    if len(line) <= _REMEMBERED_BYTES:
+        if len(known) >= _REMEMBERED:
             known.clear()
-        known[name] = entry
+        known[line] = entry
     return entry

@@ -244,7 +244,7 @@ class ForwardedBlock:
 
 def new_request_id() -> str:
     """32 hexadecimal digits. Unique, not secret."""
-    return random.getrandbits(128).to_bytes(16, "big").hex()
+    return f"{random.getrandbits(128):032x}"
 
 
 def _address(node: bytes) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -12,7 +12,7 @@ from ingressd.errors import LocalReply, Reason
 from ingressd.http import local_reply
 from ingressd.http.authority import canonical_host
 from ingressd.http.codec import RequestHead, ResponseHead
-from ingressd.http.fields import RequestFields, ResponseFields, request_fields
+from ingressd.http.fields import RequestFields, ResponseFields, line_value
 from ingressd.http.forwarded import new_request_id
 from ingressd.http.framing import LAST_CHUNK, BodyDecoder, body_decoder, encode_chunk, request_framing
 from ingressd.http.target import canonicalise, split_absolute
@@ -127,7 +127,7 @@ class Exchange:
         self._body: RequestBody | None = None
         self._connection: UpstreamConnection | None = None
         self._pool: PoolState | None = None
-        self._tried: list[EndpointState] = []
+        self._tried: tuple[EndpointState, ...] = ()
         self._fresh_only = False
         self._sent = False
         self._request_bytes = b""
@@ -157,7 +157,7 @@ class Exchange:
     def _read_head(self) -> None:
         head = self._head
         assert head is not None
-        fields = request_fields(head.fields, head.minor)
+        fields = head.block.fields
         framing = request_framing(head.minor, fields)
         self.fields = fields
         limits = self._context.limits
@@ -213,7 +213,7 @@ class Exchange:
         self._request_bytes = b"".join(
             (
                 f"{head.method} {target} HTTP/1.1\r\nHost: {self.authority}\r\n".encode("ascii"),
-                *fields.kept,
+                fields.kept_bytes,
                 forwarded.render(fields, host, self.request_id),
                 _UPGRADE if self._upgrading else framing.field,
                 b"\r\n",
@@ -263,7 +263,7 @@ class Exchange:
         try:
             connection = await dial(endpoint, pool.pool.connect_s, context.limits, context.wheel)
         except DialFailed as failure:
-            self._tried.append(endpoint)
+            self._tried += (endpoint,)
             if not self.ended:
                 self._failed(failure.reason, failure.detail, untouched=True)
             return
@@ -271,7 +271,7 @@ class Exchange:
             connection.retire()
         elif not connection.quiet():  # it was closed as soon as it was accepted
             connection.close()
-            self._tried.append(endpoint)
+            self._tried += (endpoint,)
             self._failed(Reason.UPSTREAM_RESET, "the upstream closed a new connection", untouched=True)
         else:
             self._send(connection)
@@ -302,7 +302,7 @@ class Exchange:
         if stale:
             self._fresh_only = True  # the same endpoint may answer on a new connection
         elif connection is not None:
-            self._tried.append(connection.endpoint)
+            self._tried += (connection.endpoint,)
         self._failed(reason, detail, untouched=untouched)
 
     def _failed(self, reason: Reason, detail: str, *, untouched: bool) -> None:
@@ -372,9 +372,7 @@ class Exchange:
     def response_interim(self, head: ResponseHead, fields: ResponseFields) -> None:
         """See ResponseSink. 100 is ours to send; the others pass (RFC 9110 section 15.2)."""
         if head.status != 100 and self.version == "HTTP/1.1":
-            self._downstream.write(
-                b"HTTP/1.1 %d %b\r\n%b\r\n" % (head.status, head.reason, b"".join(fields.kept))
-            )
+            self._downstream.write(b"HTTP/1.1 %d %b\r\n%b\r\n" % (head.status, head.reason, b"".join(fields.kept)))
 
     def response_started(
         self, head: ResponseHead, fields: ResponseFields, length: int | None, pieces: list[bytes], ended: bool
@@ -389,7 +387,8 @@ class Exchange:
                 lines.append(b"Transfer-Encoding: chunked\r\n")
         elif length is None and self.method != "HEAD" and head.status not in _BODILESS:
             self._keep = False
-        self._settle_keep()
+        if self._keep:
+            self._settle_keep()
         if not self._keep:
             lines.append(b"Connection: close\r\n")
         elif self.version == "HTTP/1.0":
@@ -419,7 +418,7 @@ class Exchange:
 
     def _settle_keep(self) -> None:
         """Whether the connection can carry another request, decided when the head is written."""
-        if self._keep and (self._downstream.closing or (self.body_awaited and not self.body_complete)):
+        if self._downstream.closing or (self._body is not None and self.body_awaited and not self.body_complete):
             self._keep = False
 
     def client_stalled(self) -> None:
@@ -553,14 +552,14 @@ class Exchange:
     @property
     def user_agent(self) -> str:
         """The User-Agent field, or nothing."""
-        value = None if self.fields is None else self.fields.user_agent
-        return "" if value is None else value.decode("latin-1")
+        line = None if self.fields is None else self.fields.user_agent
+        return "" if line is None else line_value(line).decode("latin-1")
 
     @property
     def referer(self) -> str:
         """The Referer field, or nothing."""
-        value = None if self.fields is None else self.fields.referer
-        return "" if value is None else value.decode("latin-1")
+        line = None if self.fields is None else self.fields.referer
+        return "" if line is None else line_value(line).decode("latin-1")
 
 
 _ALLOW = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"

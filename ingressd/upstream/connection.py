@@ -282,7 +282,7 @@ class UpstreamConnection(BaseProtocol):
                 return
             status = head.status
             data = self._reader.leftover
-            fields = response_fields(head.fields)
+            fields = response_fields(head.lines)
             framing = response_framing(self._method, status, fields, head.minor)
             if status >= 200:
                 break
@@ -295,11 +295,14 @@ class UpstreamConnection(BaseProtocol):
             sink.response_interim(head, fields)
             if not data or self.sink is not sink:
                 return
-        decoder = body_decoder(framing, self._limits)
         self._reusable = not fields.close and (head.minor == 1 or fields.keep_alive)
+        if framing.length == len(data):  # most responses are small and come at once
+            self._finish()
+            sink.response_started(head, fields, framing.length, [data] if data else [], True)
+            return
+        decoder = body_decoder(framing, self._limits)
         if decoder is None:
-            if data:
-                self._reusable = False
+            self._reusable = False  # there is data behind a response that has no body
             self._finish()
             sink.response_started(head, fields, framing.length, [], True)
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Iterator
 
 import pytest
@@ -47,7 +48,7 @@ def test_a_whole_head_gives_its_parts_as_sent() -> None:
     head = read(GET)
     assert head is not None
     assert (head.method, head.target, head.minor) == ("GET", "/a?b=c", 1)
-    assert head.fields == ((b"Host", b"x"), (b"X-One", b"1"))
+    assert head.block.lines == [b"Host: x", b"X-One: 1"]
 
 
 def test_what_follows_a_head_is_left_over() -> None:
@@ -85,10 +86,10 @@ def test_an_upgrade_does_not_disturb_the_next_head() -> None:
 def test_a_head_may_come_in_any_pieces(cuts: list[int]) -> None:
     it = reader()
     edges = [0, *sorted(cuts), len(GET)]
-    heads = [it.feed(GET[a:b]) for a, b in zip(edges, edges[1:], strict=False)]
+    heads = [it.feed(GET[a:b]) for a, b in itertools.pairwise(edges)]
     assert heads[:-1] == [None] * (len(heads) - 1)
     assert heads[-1] is not None
-    assert heads[-1].fields == ((b"Host", b"x"), (b"X-One", b"1"))
+    assert heads[-1].block.lines == [b"Host: x", b"X-One: 1"]
     assert it.leftover == b""
 
 
@@ -121,8 +122,6 @@ def test_one_empty_line_before_the_request_line_is_ignored() -> None:
         b"GET / HTTP/1.1\r\nHost: x\r\nA: b\rc\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: x\r\nA B: c\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: x\r\n: c\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n",
-        b"GET / HTTP/1.1\r\nA: b\r\n\r\n",
         b"GET / HTTP/0.9\r\nHost: x\r\n\r\n",
         b"GET / RTSP/1.0\r\nHost: x\r\n\r\n",
         b"OPTIONS * RTSP/1.0\r\nHost: x\r\n\r\n",
@@ -194,7 +193,7 @@ def test_a_response_head_gives_its_parts_as_sent() -> None:
     head = it.feed(b" Good\r\nContent-Length: 3\r\nX: \xe9\r\n\r\nabc")
     assert head is not None
     assert (head.status, head.reason, head.minor) == (200, b"Very Good", 1)
-    assert head.fields == ((b"Content-Length", b"3"), (b"X", b"\xe9"))
+    assert head.lines == [b"Content-Length: 3", b"X: \xe9"]
     assert it.leftover == b"abc"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import pytest
@@ -44,9 +45,6 @@ BAD_LENGTHS = [
     b"5a",
     b"a",
     b"5.0",
-    b" 5",
-    b"5 ",
-    b"\t5",
     b"5\x0b",
     b"5\x0c",
     b"5\x85",
@@ -83,8 +81,6 @@ BAD_CODINGS = [
     b"\xa0chunked",
     b"\xc2\xa0chunked",
     b"chunked\n",
-    b" chunked",
-    b"chunked ",
     b"xchunked",
     b"chunke",
     b"chunked chunked",
@@ -97,12 +93,16 @@ BAD_CODINGS = [
 ]
 
 
+def lines(raw: Sequence[tuple[bytes, bytes]]) -> list[bytes]:
+    return [b"%b: %b" % field for field in raw]
+
+
 def request(*raw: tuple[bytes, bytes], minor: int = 1) -> BodyFraming:
-    return request_framing(minor, request_fields(raw, minor))
+    return request_framing(minor, request_fields(lines(raw), minor))
 
 
 def response(*raw: tuple[bytes, bytes], method: str = "GET", status: int = 200, minor: int = 1) -> BodyFraming:
-    return response_framing(method, status, response_fields(raw), minor)
+    return response_framing(method, status, response_fields(lines(raw)), minor)
 
 
 def refused_request(*raw: tuple[bytes, bytes], minor: int = 1) -> LocalReply:
@@ -209,7 +209,7 @@ def test_some_responses_never_have_a_body(method: str, status: int, raw: tuple[t
 
 @pytest.mark.parametrize(("status", "kept"), [(204, []), (103, []), (304, [b"Content-Length: 5\r\n"])])
 def test_a_204_and_a_1xx_lose_their_length(status: int, kept: list[bytes]) -> None:
-    fields = response_fields(((LENGTH, b"5"),))
+    fields = response_fields(lines(((LENGTH, b"5"),)))
     response_framing("GET", status, fields)
     assert fields.kept == kept
 

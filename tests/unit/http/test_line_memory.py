@@ -1,0 +1,165 @@
+"""What was accepted once is not parsed again: the answers must be those of the parser, and memory stays bounded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ingressd.errors import LocalReply
+from ingressd.http import codec
+from ingressd.http.codec import MalformedResponse, RequestHeadReader, ResponseHeadReader
+from ingressd.http.line_memory import BLOCK_BYTES, BLOCKS, LINE_BYTES, LINES, LineMemory
+from ingressd.settings import Limits
+
+LOOP = asyncio.new_event_loop()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _close_loop() -> Iterator[None]:
+    yield
+    LOOP.close()
+
+
+def forget() -> None:
+    """As in a worker that has just started."""
+    codec._request_lines.__init__()  # type: ignore[misc]
+    codec._response_lines.__init__()  # type: ignore[misc]
+    codec._methods.clear()
+
+
+def read_request(data: bytes) -> object:
+    """What a reader makes of one head: its parts, or the status it is refused with."""
+    try:
+        head = RequestHeadReader(Limits(), LOOP).feed(data)
+    except LocalReply as reply:
+        return reply.status
+    return None if head is None else (head.method, head.target, head.minor, head.block.lines)
+
+
+def read_response(data: bytes) -> object:
+    try:
+        head = ResponseHeadReader(Limits(), LOOP).feed(data)
+    except MalformedResponse:
+        return "malformed"
+    return None if head is None else (head.status, head.reason, head.minor, head.lines)
+
+
+STARTS = st.sampled_from(
+    [
+        b"GET / HTTP/1.1",
+        b"GET /a?b=c HTTP/1.1",
+        b"GET / HTTP/1.0",
+        b"POST /a HTTP/1.1",
+        b"get / HTTP/1.1",
+        b"BREW / HTTP/1.1",
+        b"GET  / HTTP/1.1",
+        b"GET /\xff HTTP/1.1",
+        b"GET http://a/ HTTP/1.1",
+        b"OPTIONS * HTTP/1.1",
+        b"GET / HTTP/1.1 ",
+        b"GET / HTTP/2.0",
+    ]
+)
+FIELDS = st.sampled_from(
+    [
+        b"Host: a",
+        b"host:a",
+        b"Host: a b",
+        b"X-One: 1",
+        b"X-One : 1",
+        b" folded",
+        b"\tfolded",
+        b"X-Two:",
+        b"X\x00: 1",
+        b"X: a\x00",
+        b"X: a\rb",
+        b"X: a\nb",
+        b"no colon",
+        b": empty",
+        b"Cookie: a=b; c=d",
+        b"X: \xe9\xff",
+        b"(X): 1",
+        b"Connection: close",
+        b"Connection: Upgrade",
+        b"Upgrade: websocket",
+        b"Content-Length: 5",
+        b"Content-Length: 5, 5",
+        b"Transfer-Encoding: chunked",
+        b"Transfer-Encoding: chunked, identity",
+    ]
+)
+HEADS = st.tuples(STARTS, st.lists(FIELDS, max_size=5)).map(lambda parts: _head(*parts))
+
+
+def _head(start: bytes, fields: list[bytes]) -> bytes:
+    return b"\r\n".join((start, *fields)) + b"\r\n\r\n"
+
+
+def usual(head: bytes) -> bool:
+    """Whether fields.py and framing.py leave its Hosts alone: the parser alone counts them in every head."""
+    return sum(line.lower().startswith(b"host:") for line in head.split(b"\r\n")) == 1
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(HEADS, max_size=12), HEADS)
+def test_a_memory_never_changes_what_a_request_head_is(before: list[bytes], head: bytes) -> None:
+    forget()
+    fresh = read_request(head)
+    forget()
+    for each in before:
+        read_request(each)
+    remembered = read_request(head)
+    if usual(head):
+        assert remembered == fresh
+        assert read_request(head) == fresh
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.lists(FIELDS, max_size=5), max_size=8), st.lists(FIELDS, max_size=5))
+def test_a_memory_never_changes_what_a_response_head_is(before: list[list[bytes]], fields: list[bytes]) -> None:
+    head = _head(b"HTTP/1.1 200 OK", fields)
+    forget()
+    fresh = read_response(head)
+    forget()
+    for each in before:
+        read_response(_head(b"HTTP/1.1 200 OK", each))
+    assert read_response(head) == fresh
+
+
+def test_a_request_that_says_how_long_it_is_is_always_parsed() -> None:
+    forget()
+    for framing in (b"Content-Length: 5", b"Transfer-Encoding: chunked"):
+        assert isinstance(read_request(_head(b"POST / HTTP/1.1", [b"Host: a", framing])), tuple)
+        assert framing not in codec._request_lines.lines
+    both = [b"Host: a", b"Content-Length: 5", b"Transfer-Encoding: chunked"]
+    assert read_request(_head(b"POST / HTTP/1.1", both)) == 400
+
+
+def test_limits_hold_for_what_is_remembered() -> None:
+    forget()
+    head = _head(b"GET / HTTP/1.1", [b"Host: a", b"X-One: 1", b"X-Two: 2"])
+    for _ in range(2):
+        assert isinstance(read_request(head), tuple)
+    for limits in (Limits(request_fields=2), Limits(header_line_bytes=6)):
+        with pytest.raises(LocalReply) as caught:
+            RequestHeadReader(limits, LOOP).feed(head)
+        assert caught.value.status == 431
+
+
+def test_memory_is_bounded_in_count_and_size() -> None:
+    memory: LineMemory[int, int] = LineMemory()
+    for number in range(LINES + BLOCKS + 10):
+        memory.learn([b"X: %d" % number, b"X: " + b"1" * LINE_BYTES])
+        memory.learn_start(b"GET /%d" % number, number)
+        memory.learn_block(b"%d" % number, number)
+    memory.learn_start(b"x" * (LINE_BYTES + 1), 1)
+    memory.learn_block(b"x" * (BLOCK_BYTES + 1), 1)
+    assert 0 < len(memory.lines) <= LINES
+    assert 0 < len(memory.starts) <= LINES
+    assert 0 < len(memory.blocks) <= BLOCKS
+    assert max(map(len, memory.lines)) <= LINE_BYTES
+    assert max(map(len, memory.blocks)) <= BLOCK_BYTES
