@@ -124,8 +124,8 @@ class ForwardedBlock:
         self._origin = Origin(self._peer, scheme)
         self._said: dict[bytes, bytes] | None = None
         self._believed: _Claims | None = None
-        self._host = b""
-        self._lines = self._own_lines(b"")
+        self._host: bytes | None = None
+        self._lines = b""
 
     def origin(self, fields: RequestFields) -> Origin:
         """The client's address and scheme: the connection's, or what a trusted peer says."""

@@ -18,7 +18,7 @@ from ingressd.http.framing import BodyDecoder
 from ingressd.listener.base import Listener, State
 from ingressd.listener.gate import Admission
 from ingressd.listener.pace import LOOKS, AnswerPace, BodyPace
-from ingressd.listener.plain import unsent_bytes
+from ingressd.listener.plain import reset_when_closed, unsent_bytes
 from ingressd.proxy.context import ProxyContext
 from ingressd.proxy.exchange import Exchange
 
@@ -427,6 +427,7 @@ class Http1Connection(BaseProtocol):
         """See Downstream."""
         self.deadline = NEVER
         if self.transport is not None:
+            reset_when_closed(self.transport.get_extra_info("socket"))
             self.transport.abort()
 
     def drain(self) -> None:

@@ -51,6 +51,7 @@ _OF_ONE_CONNECTION = frozenset(
 _KEEPALIVE_IDLE_S = 30
 _KEEPALIVE_GAP_S = 10
 _KEEPALIVE_PROBES = 3
+_RESET = struct.pack("ii", 1, 0)
 _USER_TIMEOUT_GAPS = 5
 """Measured: with one, Linux resets a client that reads slowly through a small window, however steadily it reads."""
 
@@ -269,3 +270,9 @@ def unsent_bytes(sock: socket.socket) -> int:
     except (OSError, ValueError):
         return 0
     return int(struct.unpack("i", answer)[0])
+
+
+def reset_when_closed(sock: socket.socket) -> None:
+    """Drop what is unsent: a body that ends with its connection must not look whole (RFC 9112 section 8)."""
+    with suppress(OSError, ValueError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)

@@ -27,6 +27,9 @@ _BOUNDS = (*(f"{bound:g}" for bound in BOUNDS_S), "+Inf")
 
 _COUNTERS = (
     ("connections_total", "Connections accepted from clients."),
+    ("connections_refused_total", "Connections closed at accept: their client had enough, or no descriptor was left."),
+    ("accept_pauses_total", "Times that accepting paused: the worker was full, or without descriptors."),
+    ("handshake_timeouts_total", "TLS handshakes that took too long."),
     ("retries_total", "Attempts beyond the first one of a request."),
     ("upstream_connects_total", "Connections dialled to endpoints."),
     ("access_log_dropped_total", "Lines of the access log that nobody took in time."),

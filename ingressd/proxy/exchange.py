@@ -34,7 +34,9 @@ _STATUS_OF = {
     Reason.BAD_GATEWAY_RESPONSE: 502,
     Reason.CONNECT_TIMEOUT: 504,
     Reason.UPSTREAM_TIMEOUT: 504,
+    Reason.OVERLOAD: 503,
 }
+_NEVER_RETRIED = frozenset({Reason.UPSTREAM_TIMEOUT, Reason.OVERLOAD})
 _CLIENT_CLOSED_REQUEST = 499  # nginx's code for the log; nobody receives it
 _BODILESS = frozenset({204, 304})
 _VERSION = ("HTTP/1.0", "HTTP/1.1")
@@ -310,7 +312,7 @@ class Exchange:
         body = self._body
         if (
             pool is not None
-            and reason is not Reason.UPSTREAM_TIMEOUT
+            and reason not in _NEVER_RETRIED
             and may_retry(
                 method=self.method,
                 attempts=self.attempts,

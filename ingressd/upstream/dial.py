@@ -11,6 +11,9 @@ from ingressd.settings import Limits
 from ingressd.upstream.connection import UpstreamConnection
 from ingressd.upstream.endpoint import EndpointState
 
+_PATIENCE = 5
+"""Linux counts TCP_USER_TIMEOUT also while a slow peer's window is full: our own timeouts come first."""
+
 
 class DialFailed(Exception):
     """No connection; nothing was sent."""
@@ -26,7 +29,10 @@ async def dial(endpoint: EndpointState, connect_s: float, limits: Limits, wheel:
     loop = asyncio.get_running_loop()
     endpoint.connects += 1
     family = socket.AF_INET6 if ":" in endpoint.address else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:  # no descriptor is left: that is not the endpoint's fault
+        raise DialFailed(Reason.OVERLOAD, error.strerror or "no descriptor is left") from None
     try:
         sock.setblocking(False)
         tune(sock, limits)
@@ -66,7 +72,7 @@ def tune(sock: socket.socket, limits: Limits) -> None:
         ("TCP_KEEPIDLE", 30),
         ("TCP_KEEPINTVL", 10),
         ("TCP_KEEPCNT", 3),
-        ("TCP_USER_TIMEOUT", int(limits.send_gap_s * 1000)),
+        ("TCP_USER_TIMEOUT", int(limits.send_gap_s * 1000) * _PATIENCE),
     ):
         if hasattr(socket, option):
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)

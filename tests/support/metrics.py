@@ -15,7 +15,7 @@ def families(program: Program) -> dict[str, Metric]:
     return {family.name: family for family in text_string_to_metric_families(text)}
 
 
-def sample(program: Program, name: str, **labels: str) -> float:
+def sample(program: Program, name: str, /, **labels: str) -> float:
     """The sum of the samples of this name that have these labels."""
     samples = [sample for family in families(program).values() for sample in family.samples if sample.name == name]
     return sum(sample.value for sample in samples if labels.items() <= sample.labels.items())

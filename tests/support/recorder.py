@@ -45,6 +45,8 @@ class Seen:
 
     head: bytes
     body: bytes = b""
+    framed: bytes = b""
+    """The body as it came."""
     complete: bool = False
 
 
@@ -140,6 +142,7 @@ class Recorder:
                     raise asyncio.IncompleteReadError(seen.body, missing)
                 seen.body += data
                 missing -= len(data)
+            seen.framed = seen.body
         seen.complete = True
 
     async def _read_chunks(self, reader: asyncio.StreamReader, seen: Seen) -> None:
@@ -149,7 +152,9 @@ class Recorder:
                 self.faults.append(f"malformed chunk size: {line!r}")
                 raise ConnectionError
             size = int(line, 16)
-            seen.body += await reader.readexactly(size)
+            data = await reader.readexactly(size)
+            seen.body += data
+            seen.framed += line + data + b"\r\n"
             if await reader.readexactly(2) != b"\r\n":
                 self.faults.append("chunk without its line end, or a trailer")
                 raise ConnectionError

@@ -20,7 +20,7 @@ class Listening(Protocol):
 
 def ingress(name: str, host: str, *, secret: str = "", annotations: Mapping[str, str] | None = None) -> str:
     """An Ingress that sends everything for `host` to port 80 of the Service of its own name."""
-    tls = f"\n  tls: [{{hosts: [{host}], secretName: {secret}}}]" if secret else ""
+    tls = f"\n  tls: [{{hosts: [{host!r}], secretName: {secret}}}]" if secret else ""
     noted = "".join(f"\n    {key}: {value!r}" for key, value in (annotations or {}).items())
     return f"""\
 apiVersion: networking.k8s.io/v1

@@ -20,7 +20,20 @@ NOTHING, CUT_OFF = "nothing", "cut off"
 KEPT, CLOSED, CUT, ANY = "kept", "closed", "cut", "any"
 EACH = "{each}"
 
-_CASE_KEYS = {"name", "why", "request", "pieces", "methods", "each", "cuts", "warm", "settings", "limits", "backend", "expect"}
+_CASE_KEYS = {
+    "name",
+    "why",
+    "request",
+    "pieces",
+    "methods",
+    "each",
+    "cuts",
+    "warm",
+    "settings",
+    "limits",
+    "backend",
+    "expect",
+}
 _EXPECT_KEYS = {"status", "interim", "body", "has", "lacks", "connection", "upstream", "pool", "reason"}
 _STEP_KEYS = {"send", "pieces", "early", "then", "later"}
 _CUTS = {"none", "bytes", "every"}
