@@ -15,7 +15,7 @@ from aiohttp.http import HttpRequestParser, HttpResponseParser
 from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError
 
 from ingressd.errors import LocalReply, Reason
-from ingressd.http.fields import FieldBlock, FieldLines
+from ingressd.http.fields import FieldBlock, FieldLines, ResponseFields, response_fields
 from ingressd.http.line_memory import LINE_BYTES, LineMemory
 from ingressd.settings import Limits
 
@@ -41,8 +41,8 @@ _FRAMING = (b"content-length", b"transfer-encoding")
 
 _request_lines: LineMemory[tuple[str, str, int], FieldBlock] = LineMemory()
 """Starts: method, target and minor version."""
-_response_lines: LineMemory[tuple[int, bytes, int], None] = LineMemory()
-"""Starts: status, reason and minor version. No blocks: the Date is different every second."""
+_response_lines: LineMemory[tuple[int, bytes, int], ResponseHead] = LineMemory()
+"""Starts: status, reason and minor version. Blocks: whole heads, which are the same for a second (Date)."""
 _methods: dict[bytes, str] = {}
 """Those that the parser has accepted: all that it knows are few."""
 
@@ -78,15 +78,26 @@ class RequestHead:
 
 
 class ResponseHead:
-    """A status line and its fields, as sent."""
+    """A status line and its fields, as sent. An endpoint that says the same again gives the same head."""
 
-    __slots__ = ("lines", "minor", "reason", "status")
+    __slots__ = ("_fields", "lines", "minor", "reason", "start", "status")
 
     def __init__(self, status: int, reason: bytes, minor: int, lines: FieldLines) -> None:
         self.status = status
         self.reason = reason
         self.minor = minor
         self.lines = lines
+        self.start = b"HTTP/1.1 %d %b\r\n" % (status, reason)
+        """The status line that goes to the client."""
+        self._fields: ResponseFields | None = None
+
+    @property
+    def fields(self) -> ResponseFields:
+        """What the fields say. Raises LocalReply."""
+        fields = self._fields
+        if fields is None:
+            fields = self._fields = response_fields(self.lines)
+        return fields
 
     def __repr__(self) -> str:
         return f"<ResponseHead {self.status} HTTP/1.{self.minor} {len(self.lines)} fields>"
@@ -289,8 +300,12 @@ class ResponseHeadReader:
         self._partial = b""
         if end > self._limits.response_head_bytes:
             raise MalformedResponse(f"response head above {self._limits.response_head_bytes} bytes")
+        raw = data[:end]
         self.leftover = data[end:] if end < len(data) else b""
-        lines = data[: end - 4].split(_CRLF)
+        head = _response_lines.blocks.get(raw)
+        if head is not None and len(head.lines) <= self._limits.response_fields:
+            return head
+        lines = raw[:-4].split(_CRLF)
         line = lines.pop(0)
         start = _response_lines.starts.get(line)
         if start is None:
@@ -300,9 +315,11 @@ class ResponseHeadReader:
             start = (int(match[2]), match[3] or b"", match[1][0] - 48)
             _response_lines.learn_start(line, start)
         if not _response_lines.lines.issuperset(lines) or len(lines) > self._limits.response_fields:
-            self._check(data[:end], lines)
+            self._check(raw, lines)
         status, reason, minor = start
-        return ResponseHead(status, reason, minor, lines)
+        head = ResponseHead(status, reason, minor, lines)
+        _response_lines.learn_block(raw, head)
+        return head
 
     def _check(self, head: bytes, lines: FieldLines) -> None:
         """Two opinions about a head that has something new in it: the grammar's and the parser's."""

@@ -199,11 +199,21 @@ class RequestFields:
 class ResponseFields:
     """What a response's fields say to the proxy, and the lines that go to the client."""
 
-    __slots__ = ("close", "content_length", "keep_alive", "kept", "transfer_encoding", "upgrades_to_websocket")
+    __slots__ = (
+        "close",
+        "content_length",
+        "keep_alive",
+        "kept",
+        "kept_bytes",
+        "transfer_encoding",
+        "upgrades_to_websocket",
+    )
 
     def __init__(self) -> None:
         self.kept: list[bytes] = []
         """As in RequestFields, but Content-Length stays: a body of known length keeps it."""
+        self.kept_bytes = b""
+        """As in RequestFields."""
         self.content_length: bytes | None = None
         """As in RequestFields."""
         self.transfer_encoding: bytes | None = None
@@ -215,6 +225,7 @@ class ResponseFields:
     def drop_content_length(self) -> None:
         """For the responses that must not have one (RFC 9110 section 8.6)."""
         self.kept[:] = [line for line in self.kept if _line_name(line) != b"content-length"]
+        self.kept_bytes = b"".join(self.kept)
 
 
 def request_fields(lines: FieldLines, minor: int) -> RequestFields:
@@ -302,7 +313,8 @@ def response_fields(lines: FieldLines) -> ResponseFields:
         if upgrade is not None and b"upgrade" in options:
             fields.upgrades_to_websocket = upgrade.lower() == b"websocket"
         if not options <= _CONNECTION_WORDS:
-            fields.kept = _without(kept, options)
+            fields.kept = kept = _without(kept, options)
+    fields.kept_bytes = b"".join(kept)
     return fields
 
 

@@ -12,7 +12,7 @@ from ingressd.errors import LocalReply, Reason
 from ingressd.http import local_reply
 from ingressd.http.authority import canonical_host
 from ingressd.http.codec import RequestHead, ResponseHead
-from ingressd.http.fields import RequestFields, ResponseFields, line_value
+from ingressd.http.fields import RequestFields, line_value
 from ingressd.http.forwarded import new_request_id
 from ingressd.http.framing import LAST_CHUNK, BodyDecoder, body_decoder, encode_chunk, request_framing
 from ingressd.http.target import canonicalise, split_absolute
@@ -371,18 +371,16 @@ class Exchange:
 
     # 5. The response, as the upstream connection decodes it.
 
-    def response_interim(self, head: ResponseHead, fields: ResponseFields) -> None:
+    def response_interim(self, head: ResponseHead) -> None:
         """See ResponseSink. 100 is ours to send; the others pass (RFC 9110 section 15.2)."""
         if head.status != 100 and self.version == "HTTP/1.1":
-            self._downstream.write(b"HTTP/1.1 %d %b\r\n%b\r\n" % (head.status, head.reason, b"".join(fields.kept)))
+            self._downstream.write(b"%b%b\r\n" % (head.start, head.fields.kept_bytes))
 
-    def response_started(
-        self, head: ResponseHead, fields: ResponseFields, length: int | None, pieces: list[bytes], ended: bool
-    ) -> None:
+    def response_started(self, head: ResponseHead, length: int | None, pieces: list[bytes], ended: bool) -> None:
         """See ResponseSink."""
         self.responded = True
         self.status = self.upstream_status = head.status
-        lines = [b"HTTP/1.1 %d %b\r\n" % (head.status, head.reason), *fields.kept]
+        lines = [head.start, head.fields.kept_bytes]
         if self.version == "HTTP/1.1":
             if length is None and self.method != "HEAD" and head.status not in _BODILESS:
                 self._chunked_response = True
@@ -435,7 +433,7 @@ class Exchange:
 
     # 6. Upgrade: both sides become a byte tunnel.
 
-    def response_upgraded(self, head: ResponseHead, fields: ResponseFields, data: bytes) -> None:
+    def response_upgraded(self, head: ResponseHead, data: bytes) -> None:
         """See ResponseSink."""
         connection = self._connection
         assert connection is not None
@@ -445,8 +443,7 @@ class Exchange:
         self._tunnel = tunnel = Tunnel(self._downstream, connection)
         self._context.stats.tunnels_open += 1
         early = self._downstream.become_tunnel()
-        lines = (b"HTTP/1.1 101 %b\r\n" % head.reason, *fields.kept, _UPGRADE, b"\r\n", data)
-        self._downstream.write(b"".join(lines))
+        self._downstream.write(b"".join((head.start, head.fields.kept_bytes, _UPGRADE, b"\r\n", data)))
         tunnel.bytes_down = len(data)
         if early:
             tunnel.from_client(early)

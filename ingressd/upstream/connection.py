@@ -15,7 +15,6 @@ from aiohttp.base_protocol import BaseProtocol
 from ingressd.clock import NEVER, Wheel
 from ingressd.errors import LocalReply, Reason
 from ingressd.http.codec import MalformedResponse, ResponseHead, ResponseHeadReader
-from ingressd.http.fields import ResponseFields, response_fields
 from ingressd.http.framing import BodyDecoder, body_decoder, response_framing
 from ingressd.settings import Limits
 from ingressd.table.pool import Pool
@@ -25,18 +24,16 @@ from ingressd.upstream.endpoint import EndpointState
 class ResponseSink(Protocol):
     """Who gets the response. `ended` means that the connection is no longer theirs."""
 
-    def response_interim(self, head: ResponseHead, fields: ResponseFields) -> None:
+    def response_interim(self, head: ResponseHead) -> None:
         """A 1xx response other than 101 (RFC 9110 section 15.2)."""
 
-    def response_started(
-        self, head: ResponseHead, fields: ResponseFields, length: int | None, pieces: list[bytes], ended: bool
-    ) -> None:
+    def response_started(self, head: ResponseHead, length: int | None, pieces: list[bytes], ended: bool) -> None:
         """The final head with what came of the body. `length`: of the body in bytes; None = not known."""
 
     def response_body(self, pieces: list[bytes], ended: bool) -> None:
         """More of the body."""
 
-    def response_upgraded(self, head: ResponseHead, fields: ResponseFields, data: bytes) -> None:
+    def response_upgraded(self, head: ResponseHead, data: bytes) -> None:
         """101: from here on both sides are a byte tunnel; `data` came with the head."""
 
     def tunnel_data(self, data: bytes) -> None:
@@ -282,37 +279,37 @@ class UpstreamConnection(BaseProtocol):
                 return
             status = head.status
             data = self._reader.leftover
-            fields = response_fields(head.lines)
+            fields = head.fields
             framing = response_framing(self._method, status, fields, head.minor)
             if status >= 200:
                 break
             if status == 101:
-                self._switch(sink, head, fields, data)
+                self._switch(sink, head, data)
                 return
             self._interim += 1
             if self._interim > self._limits.interim_responses:
                 raise MalformedResponse("too many interim responses")
-            sink.response_interim(head, fields)
+            sink.response_interim(head)
             if not data or self.sink is not sink:
                 return
         self._reusable = not fields.close and (head.minor == 1 or fields.keep_alive)
         if framing.length == len(data):  # most responses are small and come at once
             self._finish()
-            sink.response_started(head, fields, framing.length, [data] if data else [], True)
+            sink.response_started(head, framing.length, [data] if data else [], True)
             return
         decoder = body_decoder(framing, self._limits)
         if decoder is None:
             self._reusable = False  # there is data behind a response that has no body
             self._finish()
-            sink.response_started(head, fields, framing.length, [], True)
+            sink.response_started(head, framing.length, [], True)
             return
         pieces = decoder.feed(data) if data else []
         if decoder.complete:
             self._end_body(decoder)
-            sink.response_started(head, fields, framing.length, pieces, True)
+            sink.response_started(head, framing.length, pieces, True)
         else:
             self._decoder = decoder
-            sink.response_started(head, fields, framing.length, pieces, False)
+            sink.response_started(head, framing.length, pieces, False)
 
     def _on_body(self, sink: ResponseSink, decoder: BodyDecoder, data: bytes) -> None:
         pieces = decoder.feed(data)
@@ -328,12 +325,12 @@ class UpstreamConnection(BaseProtocol):
         self._decoder = None
         self._finish()
 
-    def _switch(self, sink: ResponseSink, head: ResponseHead, fields: ResponseFields, data: bytes) -> None:
-        if not self._upgrade or not fields.upgrades_to_websocket:
+    def _switch(self, sink: ResponseSink, head: ResponseHead, data: bytes) -> None:
+        if not self._upgrade or not head.fields.upgrades_to_websocket:
             raise MalformedResponse("101 that nobody asked for")
         self._tunnel = True
         self.deadline = NEVER
-        sink.response_upgraded(head, fields, data)
+        sink.response_upgraded(head, data)
 
     def _finish(self) -> None:
         """The response is complete: keep the connection or close it, before the sink goes on."""
