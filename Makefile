@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
-.PHONY: help venv demo certs test lint format check bench e2e-docker test-tools fresh-clone docs constraints clean
+.PHONY: help venv demo certs test lint format check bench wire-peers e2e-docker test-tools fresh-clone docs constraints clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ check: lint test ## What must be green before a commit
 
 bench: venv ## ingressd beside nginx, HAProxy, Envoy, Traefik and Caddy (scripts/install-bench-peers gets them)
 	$(BIN)/python -m bench $(BENCH_ARGS)
+
+wire-peers: venv ## Send the wire cases to nginx and HAProxy too, and say where they differ
+	$(BIN)/python scripts/wire-peers
 
 e2e-docker: ## docker compose for real: build, curl, edit, scale (starts an engine of its own where it can)
 	scripts/e2e-docker

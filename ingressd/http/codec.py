@@ -37,7 +37,9 @@ _RESPONSE_HEAD = re.compile(
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*+))?")
 _ORIGIN_FORM = re.compile(rb"([A-Z]{1,16}+) (/[\x21-\x7e]*+) HTTP/1\.([01])")
 
-_FRAMING = (b"content-length", b"transfer-encoding")
+_NEVER_LEARNED = (b"content-length", b"transfer-encoding", b"sec-websocket-key1")
+"""A request that says how long it is, is always parsed: there two opinions are better than one. The last is of a
+WebSocket draft, whose requests had a body that nothing announced."""
 
 _request_lines: LineMemory[tuple[str, str, int], FieldBlock] = LineMemory()
 """Starts: method, target and minor version."""
@@ -230,8 +232,7 @@ class RequestHeadReader:
         if len(message.method) + len(message.path) + 10 != line_end:  # RFC 9112 section 3: single spaces
             raise LocalReply(400, Reason.BAD_REQUEST, "malformed request line", close=True)
         _methods[message.method.encode("ascii")] = message.method
-        # A request that says how long it is, is always parsed: there two opinions are better than one.
-        _request_lines.learn(line for line in lines if not line.lower().startswith(_FRAMING))
+        _request_lines.learn(line for line in lines if not line.lower().startswith(_NEVER_LEARNED))
         return RequestHead(message.method, message.path, minor, FieldBlock(lines, minor))
 
     def _minor(self, data: bytes, line_end: int) -> int:

@@ -53,6 +53,10 @@ CLAIMS = frozenset(
 Believed from a trusted proxy, dropped from others. The last three are ingress-nginx's: its backends trust them.
 """
 
+SINGLE = frozenset({b"content-location", b"content-range", b"content-type", b"etag", b"max-forwards", b"server"})
+"""With Host, User-Agent and the framing: what a request may say once. The parser refuses a head that repeats one of
+them, so a head that is remembered line by line has to be refused as well."""
+
 _CLAIM_PREFIXES = (b"ssl-client-", b"x-auth-request-", b"x-forwarded-", b"x-original-")
 _TCHAR = rb"!#$%&'*+\-.^_`|~0-9A-Za-z"
 # Clients choose what they send: only short lines are remembered, and all are forgotten when there are too many.
@@ -70,6 +74,7 @@ class _Role(Enum):
     """What is done with a field."""
 
     KEEP = auto()
+    ONCE = auto()
     HOST = auto()
     CONNECTION = auto()
     USER_AGENT = auto()
@@ -84,6 +89,7 @@ class _Role(Enum):
 
 
 _KEEP = _Role.KEEP
+_ONCE = _Role.ONCE
 _HOST = _Role.HOST
 _CONNECTION = _Role.CONNECTION
 _USER_AGENT = _Role.USER_AGENT
@@ -106,6 +112,7 @@ _REQUEST_ROLES = {
     b"transfer-encoding": _TRANSFER_ENCODING,
     b"expect": _EXPECT,
     b"upgrade": _UPGRADE,
+    **dict.fromkeys(SINGLE, _ONCE),
     **dict.fromkeys(CLAIMS, _CLAIM),
     **dict.fromkeys(NEVER_FORWARDED, _DROP),
     **dict.fromkeys(HOP_BY_HOP - {b"connection", b"upgrade", b"transfer-encoding"}, _DROP),
@@ -123,7 +130,7 @@ _Known = dict[bytes, tuple[_Role, bytes]]
 _known_in_requests: _Known = {}
 _known_in_responses: _Known = {}
 
-_WITH_LINE = frozenset({_KEEP, _USER_AGENT, _ACCEPT, _REFERER})
+_WITH_LINE = frozenset({_KEEP, _ONCE, _USER_AGENT, _ACCEPT, _REFERER})
 _WITH_LINE_IN_RESPONSES = frozenset({_KEEP, _CONTENT_LENGTH})
 
 _CONNECTION_OPTIONS: dict[bytes, frozenset[bytes]] = {
@@ -245,11 +252,13 @@ def request_fields(lines: FieldLines, minor: int) -> RequestFields:
             kept.append(content)
         elif role is _HOST:
             if fields.host is not None:
-                raise LocalReply(400, Reason.BAD_REQUEST, "several Host fields", close=True)
+                raise _repeated("Host")
             fields.host = content
         elif role is _CONNECTION:
             options = connection_options(content) if options is None else options | connection_options(content)
         elif role is _USER_AGENT:
+            if fields.user_agent is not None:
+                raise _repeated("User-Agent")
             fields.user_agent = content
             kept.append(content)
         elif role is _ACCEPT:
@@ -272,6 +281,11 @@ def request_fields(lines: FieldLines, minor: int) -> RequestFields:
             fields.expect = _joined(fields.expect, content)
         elif role is _UPGRADE:
             upgrade = _joined(upgrade, content)
+        elif role is _ONCE:
+            name = _line_name(line)
+            if any(_line_name(other) == name for other in kept):
+                raise _repeated(name.decode("ascii").title())
+            kept.append(content)
     if options is not None:
         fields.close = b"close" in options
         fields.keep_alive = b"keep-alive" in options
@@ -316,6 +330,10 @@ def response_fields(lines: FieldLines) -> ResponseFields:
             fields.kept = kept = _without(kept, options)
     fields.kept_bytes = b"".join(kept)
     return fields
+
+
+def _repeated(name: str) -> LocalReply:
+    return LocalReply(400, Reason.BAD_REQUEST, f"several {name} fields", close=True)
 
 
 def line_value(line: bytes) -> bytes:

@@ -75,9 +75,8 @@ def _read_answer(data: bytes, method: str, *, closed: bool) -> tuple[Answer | No
     if len(lengths) + len(codings) > 1:
         raise NotHttp(f"more than one framing: {head!r}")
     bodiless = status < 200 or status in {204, 304} or method == "HEAD"
-    if status < 200 or status == 204:
-        if lengths or codings:
-            raise NotHttp(f"framing where no body can be: {head!r}")
+    if (status < 200 or status == 204) and (lengths or codings):
+        raise NotHttp(f"framing where no body can be: {head!r}")
     if bodiless:
         return Answer(status, head, b"", True), data[end:]
     if codings:

@@ -27,14 +27,14 @@ class App:
         self.name = ""
         """What / answers."""
         self.sent_bytes = 0
-        """By the last /download: what the socket took."""
+        """By the last /download or flood: what the socket took."""
         self.downloads_cut = 0
         self.streams_cut = 0
         self.posts = 0
         self.close_codes: dict[str, int] = {}
         """With which a WebSocket ended, by the query it was asked for with."""
         self.entered = threading.Event()
-        """Set when somebody waits in /slow."""
+        """Set when somebody waits in /slow or /late."""
         self._events: asyncio.Queue[str | None] = asyncio.Queue()
         self._released = asyncio.Event()
         self._loop = asyncio.new_event_loop()
@@ -47,12 +47,12 @@ class App:
         self._loop.call_soon_threadsafe(self._events.put_nowait, event)
 
     def release(self) -> None:
-        """Let /slow answer."""
+        """Let /slow or /late go on."""
         self._loop.call_soon_threadsafe(self._released.set)
 
     @property
     def settled(self) -> int:
-        """What /download had sent when its socket took no more: the proxy has stopped reading."""
+        """What /download or a flood had sent when the socket took no more; 0 while it takes more."""
         before = self.sent_bytes
         return before if before and self._thread.join(0.3) is None and self.sent_bytes == before else 0
 
@@ -76,6 +76,7 @@ class App:
             ("/gzip", self._gzip),
             ("/slow", self._slow),
             ("/silent", self._silent),
+            ("/late", self._late),
             ("/ws", self._websocket),
         ):
             app.router.add_route("*", path, handler)
@@ -155,12 +156,19 @@ class App:
         await asyncio.wait_for(self._released.wait(), PATIENCE_S)
         return web.Response(text=self.name)
 
+    async def _late(self, request: web.Request) -> web.StreamResponse:
+        """Like /count, but nothing of the body is read before it is released."""
+        self._released.clear()
+        self.entered.set()
+        await asyncio.wait_for(self._released.wait(), PATIENCE_S)
+        return await self._count(request)
+
     async def _silent(self, _request: web.Request) -> web.Response:
         await self._stop.wait()
         return web.Response()
 
     async def _websocket(self, request: web.Request) -> web.WebSocketResponse:
-        """Echo. `close CODE WHY` makes us close; `abort` breaks the connection."""
+        """Echo. `close CODE WHY` makes us close, `abort` breaks the connection, `flood N` sends BLOCK N times."""
         socket = web.WebSocketResponse(max_msg_size=0, protocols=("chat",), compress=False)
         await socket.prepare(request)
         try:
@@ -170,6 +178,11 @@ class App:
                 elif message.data.startswith("close "):
                     _, code, why = message.data.split(" ", 2)
                     await socket.close(code=int(code), message=why.encode())
+                elif message.data.startswith("flood "):
+                    self.sent_bytes = 0
+                    for _ in range(int(message.data.partition(" ")[2])):
+                        await socket.send_bytes(BLOCK)
+                        self.sent_bytes += len(BLOCK)
                 elif message.data == "abort":
                     transport: Any = request.transport
                     transport.abort()

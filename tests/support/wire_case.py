@@ -53,7 +53,7 @@ class Expectation:
     """Parts that must, and must not, be in what the client gets."""
     connection: str = KEPT
     upstream: tuple[bytes, ...] | str | None = None
-    """The requests that the backend saw; NOTHING; CUT_OFF: one that it could not take for whole; None: not looked at."""
+    """The requests that the backend saw; NOTHING; CUT_OFF: none that it could take for whole; None: not looked at."""
     pool: str = ""
     """The only backend that may have seen anything; empty: not looked at."""
     reason: str = ""

@@ -1,4 +1,4 @@
-"""The conversations of cases/*.yaml, through a real edge to recording backends: cases/README.md says how to read them."""
+"""The conversations of cases/*.yaml, through a real edge to recording backends (cases/README.md)."""
 
 from __future__ import annotations
 

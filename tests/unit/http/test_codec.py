@@ -109,6 +109,46 @@ def test_one_empty_line_before_the_request_line_is_ignored() -> None:
     assert it.feed(b"\n" + GET) is not None
 
 
+@given(st.integers(1, 3))
+def test_a_second_empty_line_is_refused_however_it_comes(cut: int) -> None:
+    it = reader()
+    data = b"\r\n\r\n" + GET
+    with pytest.raises(LocalReply):
+        assert it.feed(data[:cut]) is None
+        it.feed(data[cut:])
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"FOO / HTTP/1.1\r\nHost: x\r\n\r\n", 501),
+        (b"GET / HTTP/3.0\r\nHost: x\r\n\r\n", 505),
+        (b"GET / HTTP/1\r\nHost: x\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost : x\r\n\r\n", 400),
+        (b"GET /456789012345678901 HTTP/1.1\r\nHost: x\r\n\r\n", 414),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nX-Long-Name: 1234567890123456789\r\n\r\n", 431),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nA: 1\r\nB: 1\r\nC: 1\r\n\r\n", 431),
+    ],
+)
+def test_a_refusal_is_the_same_however_the_bytes_come(data: bytes, status: int) -> None:
+    limits = {"request_line_bytes": 30, "header_line_bytes": 30, "request_fields": 3}
+    assert refused(data, **limits) == status
+    for cut in range(1, len(data)):
+        it = reader(**limits)
+        with pytest.raises(LocalReply) as caught:
+            it.feed(data[:cut])
+            it.feed(data[cut:])
+        assert caught.value.status == status, cut
+
+
+def test_heads_at_their_bounds_pass_however_the_bytes_come() -> None:
+    data = b"GET /5678901234567890 HTTP/1.1\r\nHost: x\r\nA: 345678901234567890\r\n\r\n"
+    for cut in range(1, len(data)):
+        it = reader(request_line_bytes=30, header_line_bytes=21, request_fields=2, request_head_bytes=len(data))
+        assert it.feed(data[:cut]) is None
+        assert it.feed(data[cut:]) is not None
+
+
 @pytest.mark.parametrize(
     "data",
     [

@@ -91,7 +91,17 @@ def test_names_with_underscores_do_not_pass_upstream(name: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", sorted({*CLAIMS, b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-prefix", b"x-forwarded-user"})
+    "name",
+    sorted(
+        {
+            *CLAIMS,
+            b"x-forwarded-for",
+            b"x-forwarded-host",
+            b"x-forwarded-prefix",
+            b"x-original-uri",
+            b"ssl-client-verify",
+        }
+    ),
 )
 def test_what_a_peer_claims_about_the_client_is_set_aside(name: bytes) -> None:
     fields = of_request(((name.title(), b"1"), (name, b"2")), 1)
