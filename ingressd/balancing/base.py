@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol, TypeVar
 
 
@@ -31,5 +31,5 @@ class Scheduler(Protocol[T]):
     def update(self, targets: Sequence[T]) -> None:
         """The pool's targets are now these; what is known about those that stay is kept."""
 
-    def pick(self, tried: Container[T]) -> T | None:
+    def pick(self, tried: Collection[T]) -> T | None:
         """The next target that is not in `tried`; None when there is none."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Container, Sequence
+from collections.abc import Collection, Sequence
 from typing import Generic
 
 from ingressd.balancing.base import T
@@ -22,13 +22,15 @@ class RoundRobin(Generic[T]):
         """The turn goes on at the same place."""
         self._targets = tuple(target for target in targets if target.weight > 0)
 
-    def pick(self, tried: Container[T]) -> T | None:
+    def pick(self, tried: Collection[T]) -> T | None:
         """The next target in turn that was not tried."""
         targets = self._targets
         count = len(targets)
-        for _ in range(count):
-            self._next += 1
-            target = targets[self._next % count]
+        for turn in range(self._next + 1, self._next + 1 + count):
+            target = targets[turn % count]
             if target not in tried:
+                if not tried:
+                    # A second attempt takes nobody's turn: else every request would begin at an endpoint that is down.
+                    self._next = turn
                 return target
         return None

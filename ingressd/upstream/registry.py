@@ -6,7 +6,7 @@ In: snapshots as they are published. Out: PoolState.pick(). Nothing here reads m
 from __future__ import annotations
 
 import ssl
-from collections.abc import Container, Mapping
+from collections.abc import Collection, Mapping
 
 from ingressd.balancing.base import Scheduler
 from ingressd.balancing.registry import SCHEDULERS
@@ -30,7 +30,7 @@ class PoolState:
     def __repr__(self) -> str:
         return f"<PoolState {self.pool.id} {self.scheduler_name} {[e.key for e in self.endpoints]}>"
 
-    def pick(self, tried: Container[EndpointState]) -> EndpointState | None:
+    def pick(self, tried: Collection[EndpointState]) -> EndpointState | None:
         """The endpoint for the next attempt, or None when every one was tried or there is none."""
         endpoint = self.scheduler.pick(tried)
         if endpoint is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
 import sys
@@ -21,8 +22,6 @@ HOST = "a.localhost"
 """By HTTP; not redirected."""
 TLS_HOST = "tls.localhost"
 """By HTTPS; HTTP is redirected."""
-READ_GAP_S = 0.5
-"""How long an endpoint of `served` may be silent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +39,9 @@ class Edge:
         return f"https://{host}:{self.program.port('https')}{path}"
 
 
-@pytest.fixture(scope="module")
-def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
-    folder = tmp_path_factory.mktemp("edge")
+@contextlib.contextmanager
+def serving(folder: Path, *options: str) -> Iterator[Edge]:
+    """An application behind the program, with a development certificate for TLS_HOST."""
     site = Site(folder / "site")
     certs = folder / "certs"
     subprocess.run(
@@ -55,9 +54,14 @@ def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
     with app("the app") as behind:
         site.route(HOST, behind)
         site.write("tls.yaml", manifests.routed("tls", TLS_HOST, behind.port, secret="tls"))
-        limit = f"--limit=read_gap_s={READ_GAP_S}"
-        with running(folder / "log", str(site.folder), "--https-port=0", "--access-log=off", limit) as program:
+        with running(folder / "log", str(site.folder), "--https-port=0", "--access-log=off", *options) as program:
             yield Edge(program, behind, certs / "ca.crt")
+
+
+@pytest.fixture(scope="module")
+def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
+    with serving(tmp_path_factory.mktemp("edge")) as edge:
+        yield edge
 
 
 class Curl:

@@ -6,8 +6,11 @@ import gzip
 import hashlib
 import http.client
 import json
+import select
+import socket
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +25,8 @@ pytestmark = pytest.mark.xdist_group("clients-curl")
 BIG_BYTES = 200 * MIB
 GROWTH_BYTES = 32 * MIB
 """More than two buffers of a connection and less than any body that is held whole."""
+STALL_S = 0.5
+"""A socket that takes nothing for so long is full."""
 _UNKNOWN_CA = 60
 _BAD_CA_FILE = 77
 
@@ -180,6 +185,15 @@ def test_an_expected_body_of_a_request_without_a_route_is_not_asked_for(edge: Ed
     assert "100 Continue" not in done.stderr.decode()
 
 
+def test_a_file_is_uploaded(edge: Edge, curl: Curl, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(BLOCK * 80)
+    # Above 1 MiB curl asks for 100 (Continue) of its own accord.
+    done = curl("--verbose", "--upload-file", str(file), edge.http("/count"))
+    assert "< HTTP/1.1 100 Continue" in done.stderr.decode()
+    assert json.loads(done.stdout)["sha256"] == hashlib.sha256(BLOCK * 80).hexdigest()
+
+
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_an_upload_of_unknown_length_takes_no_memory(edge: Edge, curl: Curl, scheme: str) -> None:
     script = "import sys\nfor _ in range(200): sys.stdout.buffer.write(bytes(range(256)) * 4096)"
@@ -214,6 +228,28 @@ def test_a_reader_that_pauses_stops_the_sender_and_takes_no_memory(edge: Edge, c
             rest += len(data)
     assert reader.returncode == 0
     assert rest == BIG_BYTES - 3 * 400 * len(BLOCK)
+    assert growth.bytes < GROWTH_BYTES
+
+
+def test_an_upload_waits_for_a_backend_that_does_not_read_and_takes_no_memory(edge: Edge) -> None:
+    growth = Growth(edge.program.pids()["workers"])
+    edge.app.entered.clear()
+    head = f"PUT /late HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: {BIG_BYTES}\r\nConnection: close\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", edge.program.port("http")), timeout=PATIENCE_S) as client:
+        client.sendall(head.encode())
+        assert edge.app.entered.wait(PATIENCE_S)
+        sent, zeros = 0, bytes(MIB)
+        while select.select([], [client], [], STALL_S)[1]:
+            sent += client.send(zeros[: min(MIB, BIG_BYTES - sent)])
+            assert sent < BIG_BYTES
+        assert growth.bytes < GROWTH_BYTES
+        edge.app.release()
+        while sent < BIG_BYTES:
+            sent += client.send(zeros[: min(MIB, BIG_BYTES - sent)])
+        answer = b""
+        while data := client.recv(65536):
+            answer += data
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["bytes"] == BIG_BYTES
     assert growth.bytes < GROWTH_BYTES
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -12,7 +14,8 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from tests.clients.conftest import HOST, TLS_HOST, Edge
+from tests.clients.conftest import HOST, TLS_HOST, Edge, serving
+from tests.support.app import BLOCK
 from tests.support.memory import MIB, Growth
 from tests.support.program import PATIENCE_S, until
 
@@ -79,6 +82,19 @@ async def test_a_large_message_comes_back_and_takes_no_memory(edge: Edge) -> Non
     assert growth.bytes < 16 * MIB
 
 
+async def test_a_reader_that_pauses_stops_the_sender_and_takes_no_memory(edge: Edge) -> None:
+    growth = Growth(edge.program.pids()["workers"])
+    blocks = 200 * MIB // len(BLOCK)
+    async with opened(edge) as socket:
+        edge.app.sent_bytes = 0
+        await socket.send(f"flood {blocks}")
+        sent = await asyncio.to_thread(until, lambda: edge.app.settled, "the sender to be stopped")
+        assert sent < blocks * len(BLOCK)
+        for _ in range(blocks):
+            assert await asyncio.wait_for(socket.recv(), PATIENCE_S) == BLOCK
+    assert growth.bytes < 32 * MIB
+
+
 async def test_the_clients_close_code_reaches_the_application(edge: Edge) -> None:
     async with opened(edge, "/ws?closed") as socket:
         await echoed(socket, "hello")
@@ -111,14 +127,20 @@ async def test_a_client_that_vanishes_ends_the_connection_at_the_application(edg
     await until_closed_with(edge, "vanished", aiohttp.WSCloseCode.ABNORMAL_CLOSURE)
 
 
-async def test_silence_may_last_longer_than_an_endpoint_may_take_to_answer(edge: Edge) -> None:
-    async with opened(edge) as socket, aiohttp.ClientSession() as session:
+@pytest.fixture
+def impatient(tmp_path: Path) -> Iterator[Edge]:
+    """An edge whose endpoints may be silent for a second."""
+    with serving(tmp_path, "--limit=read_gap_s=1") as edge:
+        yield edge
+
+
+async def test_silence_may_last_longer_than_an_endpoint_may_take_to_answer(impatient: Edge) -> None:
+    url, headers = f"http://127.0.0.1:{impatient.program.port('http')}/silent", {"Host": HOST}
+    async with opened(impatient) as socket, aiohttp.ClientSession() as session:
         assert await echoed(socket, "before") == "before"
         # Twice in turn a request runs out of its time, while nothing moves on the WebSocket.
         for _ in range(2):
-            async with session.get(
-                f"http://127.0.0.1:{edge.program.port('http')}/silent", headers={"Host": HOST}
-            ) as answer:
+            async with session.get(url, headers=headers) as answer:
                 assert (answer.status, answer.headers["x-ingressd-reason"]) == (504, "upstream_timeout")
         assert await echoed(socket, "after") == "after"
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from ingressd.sources.events import SETTLE_MS
 from ingressd.table.certificate import Certificate
 from tests.support import site as manifests
 from tests.support.app import App, app
@@ -44,7 +45,7 @@ class World:
         """So many edits have been made since the last call: wait until they are served, and no more than that."""
         self.generation += edits
         self.program.until_served(self.generation)
-        assert self.program.generation == self.generation, self.program.api("reloads")
+        assert self.program.generation == self.generation, self.program.said
 
     def answers(self, host: str, answer: tuple[int, str]) -> None:
         """Every worker answers so now, without another moment's wait."""
@@ -167,24 +168,59 @@ def test_a_folder_that_is_filled_file_by_file_is_served_whole(live: World) -> No
 
 def test_the_swap_of_a_mounted_config_map_is_one_edit(live: World) -> None:
     volume = live.site.folder / "volume"
-    first, second = volume / "..2030_01_01", volume / "..2030_01_02"
-    first.mkdir(parents=True)
-    (first / "routes.yaml").write_text(_text("volume.localhost", live.one))
-    (volume / "..data").symlink_to(first.name)
+    _fill(volume, "..2030_01_01", _text("volume.localhost", live.one))
     (volume / "routes.yaml").symlink_to("..data/routes.yaml")
     live.counted(1)
     live.answers("volume.localhost", (200, "one"))
-    # As the kubelet does it: new folder, new link, rename over the old link, remove the old folder.
-    second.mkdir()
-    (second / "routes.yaml").write_text(_text("volume.localhost", live.two))
-    (volume / "..data_tmp").symlink_to(second.name)
-    (volume / "..data_tmp").rename(volume / "..data")
-    shutil.rmtree(first)
+    _fill(volume, "..2030_01_02", _text("volume.localhost", live.two))
+    shutil.rmtree(volume / "..2030_01_01")
     live.counted(1)
     live.answers("volume.localhost", (200, "two"))
     shutil.rmtree(volume)
     live.counted(1)
     live.missing("volume.localhost")
+
+
+def test_a_mounted_config_map_may_be_all_there_is(tmp_path: Path) -> None:
+    """The volume itself is the given folder, and a file of another one is given by name."""
+    with app("one") as one, app("two") as two:
+        volumes = [tmp_path / "folder", tmp_path / "single"]
+        hosts = ["folder.localhost", "single.localhost"]
+        for volume, host in zip(volumes, hosts, strict=True):
+            _fill(volume, "..2030_01_01", _text(host, one))
+            (volume / "routes.yaml").symlink_to("..data/routes.yaml")
+        with running(tmp_path / "log", str(volumes[0]), str(volumes[1] / "routes.yaml")) as program:
+            generation = 1
+            for number, to in enumerate((two, one, two), 2):
+                for volume, host in zip(volumes, hosts, strict=True):
+                    _fill(volume, f"..2030_01_0{number}", _text(host, to))
+                    shutil.rmtree(volume / f"..2030_01_0{number - 1}")
+                    generation += 1
+                    program.until_served(generation)
+                    assert program.get(host=host) == (200, to.name)
+            assert program.generation == generation
+            assert program.api("faults") == []
+
+
+def _fill(volume: Path, version: str, text: str) -> None:
+    """One version of a mounted ConfigMap, as the kubelet writes it: a folder, a link, a rename over the old link."""
+    (volume / version).mkdir(parents=True)
+    (volume / version / "routes.yaml").write_text(text)
+    (volume / "..data_tmp").symlink_to(version)
+    (volume / "..data_tmp").rename(volume / "..data")
+
+
+def test_taking_tls_away_ends_the_redirect(live: World) -> None:
+    host = "plain.localhost"
+    text = manifests.routed("plain", host, live.one.port, secret="pair")
+    path = live.site.write("plain.yaml", text + "---\n" + manifests.secret("pair", issue(host)))
+    live.counted(1)
+    assert {live.program.get(host=host)[0] for _ in range(ENOUGH)} == {308}
+    manifests.replace(path, _text(host, live.one))
+    live.counted(1)
+    live.answers(host, (200, "one"))
+    path.unlink()
+    live.counted(1)
 
 
 # Mistakes.
@@ -200,7 +236,8 @@ def test_half_a_file_changes_nothing_but_the_faults(live: World) -> None:
     live.answers("half.localhost", (200, "one"))
     (fault,) = [fault for fault in live.program.faults(path) if fault["severity"] == "error"]
     assert fault["code"] == "yaml_syntax"
-    assert fault["line"] == whole[:cut].count("\n") + 1
+    last = whole[:cut].count("\n") + 1
+    assert fault["line"] in {last, last + 1}, "where the text ends"
     assert "before" in fault["message"]
     with path.open("a") as file:
         file.write(whole[cut:])
@@ -214,16 +251,16 @@ def test_half_a_file_changes_nothing_but_the_faults(live: World) -> None:
 def test_a_file_that_is_emptied_first_and_written_later_is_served_all_the_time(live: World) -> None:
     path = live.site.write("emptied.yaml", _text("emptied.localhost", live.one))
     live.counted(1)
-    with Steady(live.program, "emptied.localhost", "one") as steady, path.open("w") as file:
-        # Long enough for the event of the emptied file to have had its effect, if it had one.
-        seen = steady.answers
-        until(lambda: steady.answers > seen + ENOUGH, "more answers")
-        file.write(_text("emptied.localhost", live.one) + "# the same\n")
-    until(lambda: live.program.generation > live.generation, "the edit")
-    live.answers("emptied.localhost", (200, "one"))
+    with Steady(live.program, "emptied.localhost", "one"):
+        with path.open("w") as file:
+            # Whether or not the event of the emptied file comes: now it is read.
+            live.program.signal(signal.SIGHUP)
+            live.counted(1)
+            file.write(_text("emptied.localhost", live.one) + "# the same\n")
+        live.counted(1)
     path.unlink()
-    until(lambda: live.program.get(host="emptied.localhost")[0] == 404, "the route to end")
-    live.generation = live.program.generation
+    live.counted(1)
+    live.missing("emptied.localhost")
 
 
 def test_a_mistake_in_one_object_costs_that_object_alone(live: World) -> None:
@@ -235,7 +272,7 @@ def test_a_mistake_in_one_object_costs_that_object_alone(live: World) -> None:
     )
     manifests.replace(path, wrong)
     live.counted(1)
-    # The slices of both were edited: only the Ingress with the mistake is as it was, and its route has the edited slice.
+    # Both slices were edited; of the Ingress with the mistake the last good version is served, with the edited slice.
     live.answers("kept.localhost", (200, "two"))
     live.answers("other.localhost", (200, "two"))
     (fault,) = live.program.faults(path)
@@ -249,18 +286,21 @@ def test_a_broken_file_does_not_hold_up_another_that_is_saved_in_the_same_moment
     broken = live.site.write("broken.yaml", _text("broken.localhost", live.one))
     live.counted(1)
     drafts = [live.site.file(".broken.draft"), live.site.file(".fine.draft")]
-    drafts[0].write_text(_text("broken.localhost", live.two).replace("rules:", "rules: ["))
+    edited = _text("broken.localhost", live.one).replace("'broken.localhost'", "broken-two.localhost")
+    drafts[0].write_text(edited.replace("rules:", "rules: ["))
     drafts[1].write_text(_text("fine.localhost", live.two))
     drafts[0].rename(broken)
     fine = drafts[1].rename(live.site.file("fine.yaml"))
     live.counted(1)
     live.answers("fine.localhost", (200, "two"))
     live.answers("broken.localhost", (200, "one"))
+    live.missing("broken-two.localhost")
     assert [fault["code"] for fault in live.program.faults(broken)] == ["yaml_syntax"]
     assert live.program.faults(fine) == []
-    manifests.replace(broken, _text("broken.localhost", live.two))
+    manifests.replace(broken, edited)
     live.counted(1)
-    live.answers("broken.localhost", (200, "two"))
+    live.answers("broken-two.localhost", (200, "one"))
+    live.missing("broken.localhost")
     assert live.program.faults(broken) == []
     broken.unlink()
     fine.unlink()
@@ -270,14 +310,17 @@ def test_a_broken_file_does_not_hold_up_another_that_is_saved_in_the_same_moment
 def test_a_hundred_edits_in_a_second_are_a_few_reloads_and_the_last_one_counts(live: World) -> None:
     path = live.site.write("busy.yaml", _text("busy.localhost", live.one))
     live.counted(1)
+    began = time.monotonic()
     for number in range(100):
         save = _in_place if number % 2 else manifests.replace
         save(path, _text("busy.localhost", live.two if number == 99 else live.one) + f"# {number}\n")
         time.sleep(0.01)  # the pace of whoever saves: a hundred in a second
     live.program.until_answers((200, "two"), host="busy.localhost")
     live.answers("busy.localhost", (200, "two"))
+    # Edits that follow each other within SETTLE_MS are one, however slow this machine is.
+    most = 1 + (time.monotonic() - began) * 1000 / SETTLE_MS
     reloads = live.program.generation - live.generation
-    assert 1 <= reloads <= 20, live.program.api("reloads")
+    assert 1 <= reloads <= min(most, 50), live.program.api("reloads")
     live.generation += reloads
     path.unlink()
     live.counted(1)
@@ -362,7 +405,7 @@ def test_a_new_secret_is_shown_to_new_clients_and_costs_old_ones_nothing(live: W
     manifests.replace(path, manifests.secret("pair", new).replace("tls.key:", "tls.other:"))
     live.counted(1)
     assert _shown(live.program, "secret.localhost") == _leaf(new)
-    assert "secret_no_certificate" in {fault["code"] for fault in live.program.faults(path)}
+    assert [fault["severity"] for fault in live.program.faults(path)] == ["error"]
     assert before.get().startswith(b"HTTP/1.1 200 OK\r\n")
     before.close()
     path.unlink()
@@ -430,7 +473,7 @@ def test_without_events_the_folder_is_compared(tmp_path: Path) -> None:
             assert program.get(host="b.localhost")[0] == 404
             path.write_text(path.read_text() + "# a remark\n")
             program.until_served(5)
-        assert [reload["generation"] for reload in program.api("reloads")] == [5, 4, 3, 2, 1]
+            assert [reload["generation"] for reload in program.api("reloads")] == [5, 4, 3, 2, 1]
 
 
 def test_files_and_several_folders_are_followed(tmp_path: Path) -> None:
@@ -464,6 +507,16 @@ def test_files_and_several_folders_are_followed(tmp_path: Path) -> None:
             until(lambda: program.get(host="back.localhost") == (200, "one"), "the folder that is back")
             assert program.get(host="second.localhost")[0] == 404
             assert program.faults(second.folder) == []
+
+
+def test_strict_is_for_the_start_only(tmp_path: Path) -> None:
+    site = Site(tmp_path / "site")
+    with app("one") as one:
+        path = site.route("a.localhost", one)
+        with running(tmp_path / "log", str(site.folder), "--strict") as program:
+            path.write_text("kind: [")
+            until(lambda: program.faults(path), "the fault")
+            assert program.get() == (200, "one")
 
 
 def test_settings_are_read_at_the_start_and_never_again(tmp_path: Path) -> None:

@@ -112,7 +112,11 @@ class Program:
         return self
 
     def until_served(self, generation: int) -> None:
-        until(lambda: self.generation >= generation, f"generation {generation}")
+        def served() -> bool:
+            self._check()
+            return self.generation >= generation
+
+        until(served, f"generation {generation}")
 
     def until_answers(self, answer: Answer, path: str = "/", host: str = "a.localhost") -> None:
         until(lambda: self.get(path, host) == answer, f"{answer} for {host}{path}")

@@ -44,3 +44,15 @@ def test_a_target_of_weight_zero_takes_nothing() -> None:
     assert {scheduler.pick(()) for _ in range(5)} == {Target("b")}
     scheduler.update([])
     assert scheduler.pick(()) is None
+
+
+def test_a_second_attempt_takes_nobodys_turn() -> None:
+    scheduler: RoundRobin[Target] = RoundRobin()
+    scheduler.update(targets(2))
+    firsts = []
+    for _ in range(10):
+        first = scheduler.pick(())
+        assert first is not None
+        assert scheduler.pick((first,)) not in (None, first)
+        firsts.append(first.key)
+    assert Counter(firsts) == {"0": 5, "1": 5}
