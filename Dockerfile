@@ -39,8 +39,10 @@ WORKDIR /etc/ingressd
 EXPOSE 8080 8443 9080
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=3 CMD ["python3", "-c", "\
-import http.client, os; \
-admin = http.client.HTTPConnection('127.0.0.1', int(os.environ.get('INGRESSD_ADMIN_PORT', 9080)), timeout=2); \
+import http.client, os, ssl; \
+address = '127.0.0.1', int(os.environ.get('INGRESSD_ADMIN_PORT', 9080)); \
+tls = {'context': ssl._create_unverified_context()} if os.environ.get('INGRESSD_ADMIN_CERTIFICATE') else {}; \
+admin = (http.client.HTTPSConnection if tls else http.client.HTTPConnection)(*address, timeout=2, **tls); \
 admin.request('GET', '/readyz'); \
 raise SystemExit(admin.getresponse().status != 200)"]
 ENTRYPOINT ["ingressd"]

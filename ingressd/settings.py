@@ -68,6 +68,13 @@ class Settings:
     admin_port: int = 9080
     bind: str = "0.0.0.0"  # noqa: S104 - an edge proxy listens on every address unless told otherwise
     admin_bind: str = "127.0.0.1"
+    admin_public: bool = False
+    """The admin port may listen where others reach it, without a token."""
+    admin_token_file: str = ""
+    admin_token: str = field(default="", repr=False)
+    """From a variable, never from a flag: flags are shown by ps."""
+    admin_certificate: tuple[str, str] | None = None
+    """(certificate file, key file) of the admin port; None = it speaks plain HTTP."""
     workers: int = 0
     """0 = one a CPU."""
     ingress_class: str = "ingressd"
@@ -105,6 +112,14 @@ class Settings:
     strict: bool = False
     poll_interval_s: float = 2.0
     watch_events: bool = True
+    user: str = ""
+    """NAME[:GROUP] that all processes become once the sockets are open; empty = who started the program."""
+    pid_file: str = ""
+    """Holds the supervisor's process id while it runs; empty = none."""
+    state_dir: str = ""
+    """Folder of the last good snapshot, private keys included; empty = it is not kept."""
+    upgrade_timeout_s: float = 60.0
+    """By when a new version must be ready."""
     limits: Limits = field(default_factory=Limits)
 
     def to_json(self) -> str:
@@ -113,13 +128,10 @@ class Settings:
 
     @classmethod
     def from_json(cls, text: str) -> Settings:
-        """Read what `to_json` wrote. Raises TypeError on an unknown key."""
+        """Read what `to_json` wrote, also that of an earlier version. Raises TypeError on an unknown key."""
         raw: dict[str, Any] = json.loads(text)
         raw["limits"] = Limits(**raw["limits"])
-        for name in ("paths", "trusted_proxies", "external_name_allow", "dns_servers"):
-            raw[name] = tuple(raw[name])
-        raw["certificates"] = tuple((cert, key) for cert, key in raw["certificates"])
-        if raw["default_certificate"] is not None:
-            cert, key = raw["default_certificate"]
-            raw["default_certificate"] = (cert, key)
+        for name, value in raw.items():
+            if isinstance(value, list):
+                raw[name] = tuple(tuple(item) if isinstance(item, list) else item for item in value)
         return cls(**raw)

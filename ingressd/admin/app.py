@@ -5,15 +5,20 @@ In: a View. Out: an aiohttp application that answers GET and HEAD. It never know
 
 from __future__ import annotations
 
+import asyncio
 import html
+import json
 from collections.abc import Awaitable, Callable, Sequence
 
 from aiohttp import web
 
 from ingressd import __version__
-from ingressd.admin.guard import error, guard, strip_and_protect
+from ingressd.admin.guard import Guard, error, strip_and_protect
+from ingressd.admin.long_answers import LongAnswers
+from ingressd.admin.token import Token
 from ingressd.admin.view import Json, View
 
+JSON_TYPE = "application/json; charset=utf-8"
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 PAGES: tuple[tuple[str, str], ...] = (
@@ -30,18 +35,19 @@ PAGES: tuple[tuple[str, str], ...] = (
 )
 
 
-def make_app(view: View) -> web.Application:
-    """The application for one View."""
-    app = web.Application(middlewares=[guard])
+def make_app(view: View, token: Callable[[], Token | None] = lambda: None) -> web.Application:
+    """The application for one View; `token` gives what must be sent to read it, at the moment."""
+    app = web.Application(middlewares=[Guard(token).middleware])
     app.on_response_prepare.append(strip_and_protect)
-    pages = _Pages(view)
+    long = LongAnswers()
+    pages = _Pages(view, long)
     app.router.add_get("/", pages.index)
     app.router.add_get("/healthz", pages.healthz)
     app.router.add_get("/readyz", pages.readyz)
     app.router.add_get("/metrics", pages.metrics)
     app.router.add_get("/api/v1/explain", pages.explain)
-    lists: dict[str, Callable[[], Json | Sequence[Json]]] = {
-        "status": view.status,
+    app.router.add_get("/api/v1/status", pages.status)
+    lists: dict[str, Callable[[], Sequence[Json]]] = {
         "faults": view.faults,
         "routes": view.routes,
         "services": view.services,
@@ -49,22 +55,32 @@ def make_app(view: View) -> web.Application:
         "reloads": view.reloads,
     }
     for name, read in lists.items():
-        app.router.add_get(f"/api/v1/{name}", _json_page(read))
+        app.router.add_get(f"/api/v1/{name}", _list_page(read, long))
     return app
 
 
-def _json_page(read: Callable[[], Json | Sequence[Json]]) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    async def page(_request: web.Request) -> web.StreamResponse:
-        return web.json_response(read())
+def _list_page(
+    read: Callable[[], Sequence[Json]], long: LongAnswers
+) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def make() -> bytes:
+        return await asyncio.to_thread(_as_json, read())
+
+    async def page(request: web.Request) -> web.StreamResponse:
+        return await long.send(request, make, JSON_TYPE)
 
     return page
+
+
+def _as_json(content: Sequence[Json]) -> bytes:
+    return json.dumps(content).encode()
 
 
 class _Pages:
     """The pages that are more than a list."""
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: View, long: LongAnswers) -> None:
         self._view = view
+        self._long = long
 
     async def healthz(self, _request: web.Request) -> web.Response:
         return web.Response(text="ok\n")
@@ -72,8 +88,11 @@ class _Pages:
     async def readyz(self, _request: web.Request) -> web.Response:
         return web.Response(text=f"{self._view.condition()}\n", status=200 if self._view.ready() else 503)
 
-    async def metrics(self, _request: web.Request) -> web.Response:
-        return web.Response(body=await self._view.metrics(), headers={"Content-Type": METRICS_TYPE})
+    async def status(self, _request: web.Request) -> web.Response:
+        return web.json_response(self._view.status())
+
+    async def metrics(self, request: web.Request) -> web.StreamResponse:
+        return await self._long.send(request, self._view.metrics, METRICS_TYPE)
 
     async def explain(self, request: web.Request) -> web.Response:
         url = request.query.get("url")

@@ -1,20 +1,28 @@
-"""What keeps the admin port read-only and away from other people's web pages: one middleware, one signal.
+"""What keeps the admin port read-only, and away from strangers and other people's web pages: a middleware, a signal.
 
-In: a request. Out: 403 for a foreign Host (DNS rebinding), 405 for a writing method, JSON errors, strict headers.
+In: a request. Out: 401 without the token, 403 for a foreign Host (DNS rebinding), 405 for a writing method, JSON
+errors, strict headers.
 """
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import logging
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
+
+from ingressd.admin.token import Token
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 READING_METHODS = ("GET", "HEAD")
+OPEN_PAGES = frozenset({"/healthz", "/readyz"})
+"""For probes, which have no token; they tell whether the proxy serves, and nothing else."""
+WRONG_TOKEN_LOG_S = 60.0
+"""Wrong tokens are told in the log at most so often: a flood of them must not become a flood of lines."""
 
 SECURITY_HEADERS = {
     "Cache-Control": "no-store",
@@ -52,28 +60,62 @@ def is_local_host(host: str) -> bool:
     return True
 
 
-def error(status: int, message: str, **headers: str) -> web.Response:
+def error(status: int, message: str, headers: Mapping[str, str] | None = None) -> web.Response:
     """A JSON error: {"error": message}."""
     return web.json_response({"error": message}, status=status, headers=headers)
 
 
-@web.middleware
-async def guard(request: web.Request, handler: Answer) -> web.StreamResponse:
-    """Refuse what a reader has no business with; turn every failure into JSON."""
-    host = request.headers.get("Host")
-    if host is not None and not is_local_host(host):
-        return error(403, "this Host is not served here: use localhost, an IP address or a name without dots")
-    if request.method not in READING_METHODS:
-        return error(405, "the admin API only reads: use GET", Allow=", ".join(READING_METHODS))
-    try:
-        return await handler(request)
-    except web.HTTPNotFound:
-        return error(404, "no such page: GET / lists them")
-    except web.HTTPException as problem:
-        return error(problem.status, problem.reason)
-    except Exception:
-        _log.exception("the admin API failed on %s", request.path)
-        return error(500, "internal error: the program log says more")
+class Guard:
+    """Refuses what a reader has no business with; turns every failure into JSON."""
+
+    def __init__(self, token: Callable[[], Token | None]) -> None:
+        """`token` gives what is demanded at the moment; None: nothing."""
+        self._token = token
+        self._told_at = float("-inf")
+
+    @web.middleware
+    async def middleware(self, request: web.Request, handler: Answer) -> web.StreamResponse:
+        """See the class."""
+        refused = self._refused(request)
+        if refused is not None:
+            return refused
+        try:
+            return await handler(request)
+        except web.HTTPNotFound:
+            return error(404, "no such page: GET / lists them")
+        except web.HTTPException as problem:
+            return error(problem.status, problem.reason)
+        except ConnectionError:
+            raise  # the client has left in the middle of its answer
+        except Exception:
+            _log.exception("the admin API failed on %s", request.path)
+            return error(500, "internal error: the program log says more")
+
+    def _refused(self, request: web.Request) -> web.Response | None:
+        token = self._token()
+        if token is None:
+            host = request.headers.get("Host")
+            if host is not None and not is_local_host(host):
+                words = "use localhost, an IP address or a name without dots; with a token, any name will do"
+                return error(403, f"this Host is not served here: {words}")
+        elif request.path not in OPEN_PAGES:
+            # Any Host will do: a page of somebody else's that was led here by its DNS does not have the token.
+            given = request.headers.getall("Authorization", [])
+            if not token.opens(given):
+                return self._unauthorized(request, given)
+        if request.method not in READING_METHODS:
+            return error(405, "the admin API only reads: use GET", {"Allow": ", ".join(READING_METHODS)})
+        return None
+
+    def _unauthorized(self, request: web.Request, given: list[str]) -> web.Response:
+        challenge = 'Bearer realm="ingressd"'
+        if given:
+            challenge += ', error="invalid_token"'
+            now = asyncio.get_running_loop().time()
+            if now - self._told_at >= WRONG_TOKEN_LOG_S:
+                self._told_at = now
+                _log.warning("the admin port refused a wrong token from %s", request.remote)
+        return error(401, "send the admin token: Authorization: Bearer TOKEN", {"WWW-Authenticate": challenge})
 
 
 async def strip_and_protect(_request: web.Request, response: web.StreamResponse) -> None:

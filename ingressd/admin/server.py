@@ -1,6 +1,7 @@
 """AdminServer: the admin application on listening sockets that somebody else opened.
 
-In: a View and sockets. Out: answers, also to what is not even HTTP, without echo, traceback or software versions.
+In: a View, settings and sockets. Out: answers, also to what is not even HTTP, without echo, traceback or software
+versions.
 """
 
 from __future__ import annotations
@@ -9,15 +10,15 @@ import asyncio
 import logging
 import socket
 from collections.abc import Sequence
+from typing import Any
 
 from aiohttp import web
 
 from ingressd.admin.app import make_app
-from ingressd.admin.guard import SECURITY_HEADERS, error
+from ingressd.admin.connections import Connection, Connections, mark
+from ingressd.admin.credentials import Credentials, refuse_strangers
 from ingressd.admin.view import View
-
-KEEPALIVE_S = 75.0
-"""As nginx; scrapers come every 15 to 60 s and keep their connection."""
+from ingressd.settings import Settings
 
 _log = logging.getLogger(__name__)
 
@@ -25,49 +26,40 @@ _log = logging.getLogger(__name__)
 class AdminServer:
     """Serves from start() to close(), on the running loop."""
 
-    def __init__(self, view: View) -> None:
-        self._runner = web.AppRunner(make_app(view), access_log=None, handle_signals=False, shutdown_timeout=1.0)
-        self._servers: list[asyncio.Server] = []
+    def __init__(self, view: View, settings: Settings) -> None:
+        """Reads the token and the certificate. Raises StartupError."""
+        self._settings = settings
+        self._credentials = Credentials(self._settings)
+        app = make_app(view, lambda: self._credentials.token)
+        app.middlewares.insert(0, mark)
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
+        self._connections: Connections | None = None
+        self._sockets: list[socket.socket] = []
+        self._tasks: list[asyncio.Task[Any]] = []
 
     async def start(self, sockets: Sequence[socket.socket]) -> None:
-        """Accept on these listening sockets; they belong to us from now on."""
+        """Accept on these listening sockets; they belong to us from now on. Raises StartupError."""
+        self._sockets = [*sockets]
+        for sock in sockets:
+            refuse_strangers(self._settings, sock.getsockname()[0])
         loop = asyncio.get_running_loop()
         await self._runner.setup()
         manager = self._runner.server
         if manager is None:
             raise RuntimeError("the admin application has no server after its setup")
-
-        def protocol() -> _Protocol:
-            # None switches the access log off, as AppRunner's documentation says; the annotation does not.
-            return _Protocol(manager, loop=loop, access_log=None, keepalive_timeout=KEEPALIVE_S)  # type: ignore[arg-type]
-
-        for sock in sockets:
-            self._servers.append(await loop.create_server(protocol, sock=sock))
+        self._connections = Connections(lambda: Connection(manager, loop), lambda: self._credentials.context)
+        self._tasks = [loop.create_task(self._connections.accept(sock)) for sock in sockets]
+        if sockets and self._credentials.changes:
+            await asyncio.to_thread(self._credentials.warn)
+            self._tasks.append(loop.create_task(self._credentials.follow()))
 
     async def close(self) -> None:
         """Stop accepting, and end what is open within a second."""
-        for server in self._servers:
-            server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for sock in self._sockets:
+            sock.close()
         await self._runner.cleanup()
-
-
-class _Protocol(web.RequestHandler):
-    """aiohttp's protocol, with our answer to what the application never sees (malformed requests)."""
-
-    __slots__ = ()
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        _log.debug("malformed request from %s", request.remote, exc_info=exc)
-        if request.writer.output_size > 0:
-            raise ConnectionError("the answer has begun: there is no room for another")
-        # Without a Server field of ours aiohttp would add one with its version and Python's.
-        response = error(status, "bad request" if status < 500 else "internal error")
-        response.headers.update({**SECURITY_HEADERS, "Server": "ingressd"})
-        response.force_close()
-        return response
+        if self._connections is not None:
+            await self._connections.close()

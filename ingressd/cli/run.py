@@ -28,6 +28,7 @@ def run(
     Every flag is also a variable (--http-port is INGRESSD_HTTP_PORT) and a key of a settings file (http_port).
     A flag beats the variable, the variable beats the file. SIGTERM drains, SIGHUP reads everything again.
     """
+    from ingressd.admin import credentials
     from ingressd.cli.settings_sources import SettingsError, read_settings
     from ingressd.process.supervisor import exec_supervisor
 
@@ -44,4 +45,9 @@ def run(
     for path in settings.paths:
         if not Path(path).exists():
             fail(f"{path}: no such file or folder")
+    credentials.check(settings)
+    for flag in FLAGS:
+        if flag.secret:
+            # The processes of the program learn it by their channel: their environment is shown by `ps e`.
+            os.environ.pop(flag.variable, None)
     exec_supervisor(settings)

@@ -32,6 +32,8 @@ class SettingFlag:
     """Empty for a switch."""
     compiles: bool = False
     """The compiled table depends on it: the commands that work without a running proxy take it too."""
+    secret: bool = False
+    """Only a variable: ps shows what is on a command line, and settings files are read by many."""
 
     @property
     def key(self) -> str:
@@ -71,6 +73,24 @@ FLAGS = (
     SettingFlag("admin_port", "--admin-port", "Port of health, metrics and the API.", "PORT"),
     SettingFlag("bind", "--bind", "Address for HTTP and HTTPS.", "ADDRESS"),
     SettingFlag("admin_bind", "--admin-bind", "Address of the admin port.", "ADDRESS"),
+    SettingFlag(
+        "admin_public",
+        "--admin-public",
+        "Let the admin port listen beyond loopback without a token: something else keeps strangers out.",
+    ),
+    SettingFlag(
+        "admin_token_file",
+        "--admin-token-file",
+        "File with the bearer token that the admin port demands, but for /healthz and /readyz.",
+        "FILE",
+    ),
+    SettingFlag("admin_token", "--admin-token", "The same token itself; only as a variable.", "TOKEN", secret=True),
+    SettingFlag(
+        "admin_certificate",
+        "--admin-certificate",
+        "A certificate and its key as PEM files: the admin port then speaks HTTPS.",
+        "CERT:KEY",
+    ),
     SettingFlag("workers", "--workers", "Processes that carry traffic; auto is one a CPU.", "N|auto"),
     SettingFlag("ingress_class", "--ingress-class", "Name of the Ingress class that is served.", "NAME", compiles=True),
     SettingFlag("nginx_class", "--nginx-class", "Also serve Ingresses of the class nginx.", compiles=True),
@@ -177,6 +197,25 @@ FLAGS = (
         "SECONDS",
     ),
     SettingFlag("watch_events", "--watch-events", "Use file system events; without them only the poll is left."),
+    SettingFlag(
+        "user",
+        "--user",
+        "Account that all processes run as once the ports are open; needs root at the start.",
+        "NAME[:GROUP]",
+    ),
+    SettingFlag("pid_file", "--pid-file", "Where the process id is written, for `ingressd upgrade`.", "FILE"),
+    SettingFlag(
+        "state_dir",
+        "--state-dir",
+        "Folder for the last good table, private keys included: served when there are no manifests at a start.",
+        "DIR",
+    ),
+    SettingFlag(
+        "upgrade_timeout_s",
+        "--upgrade-timeout",
+        "By when a new version must be ready; if it is not, the old one goes on.",
+        "SECONDS",
+    ),
 )
 
 
@@ -188,7 +227,7 @@ def takes_settings(
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         signature = inspect.signature(command, eval_str=True)
         own = [each for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]
-        added = [_parameter(flag) for flag in flags]
+        added = [_parameter(flag) for flag in flags if not flag.secret]
         if limits:
             added.append(_option("limit", list[str], "--limit", "NAME=VALUE", "One limit of docs/limits.md."))
         added.append(_option("settings", str, "--settings", "FILE", "A YAML or JSON file with any of these settings."))

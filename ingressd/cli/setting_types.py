@@ -14,10 +14,13 @@ from typing import Annotated, Any, get_type_hints
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from ingressd.admin.token import TOKEN_WORDS, is_token
 from ingressd.balancing.registry import SCHEDULERS
 from ingressd.settings import OFF, Limits
 
 _BACKEND = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?/[a-z]([a-z0-9-]*[a-z0-9])?:[a-z0-9]([a-z0-9-]*[a-z0-9])?")
+
+_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?")
 
 
 def _port(value: object) -> int:
@@ -75,9 +78,22 @@ def _certificate(value: object) -> tuple[str, str]:
     return chain, key
 
 
+def _token(value: object) -> str:
+    # Never with the value in the message: it goes to a terminal or a log.
+    if not isinstance(value, str) or not is_token(value):
+        raise ValueError(TOKEN_WORDS)
+    return value
+
+
 def _backend(value: str) -> str:
     if value and not _BACKEND.fullmatch(value):
         raise ValueError("a default backend is NAMESPACE/SERVICE:PORT, such as default/web:80")
+    return value
+
+
+def _user(value: str) -> str:
+    if value and not _USER.fullmatch(value):
+        raise ValueError(f"{value!r} is not NAME, NAME:GROUP, or their numbers")
     return value
 
 
@@ -118,9 +134,11 @@ Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Interval = Annotated[float, Field(ge=0.01, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0)]
 Backend = Annotated[str, AfterValidator(_backend)]
+User = Annotated[str, AfterValidator(_user)]
 Cidrs = Annotated[tuple[Annotated[str, AfterValidator(_cidr)], ...], BeforeValidator(_items(","))]
 NameServers = Annotated[tuple[Annotated[str, AfterValidator(_name_server)], ...], BeforeValidator(_items(","))]
 CertificatePair = Annotated[tuple[str, str], BeforeValidator(_certificate)]
+Token = Annotated[str, BeforeValidator(_token)]
 CertificatePairs = Annotated[tuple[CertificatePair, ...], BeforeValidator(_items(","))]
 Paths = Annotated[tuple[str, ...], BeforeValidator(_items(os.pathsep))]
 
@@ -131,6 +149,10 @@ TYPES: Mapping[str, Any] = {
     "admin_port": Port,
     "bind": Address,
     "admin_bind": Address,
+    "admin_public": bool,
+    "admin_token_file": str,
+    "admin_token": Token,
+    "admin_certificate": CertificatePair,
     "workers": Workers,
     "ingress_class": str,
     "nginx_class": bool,
@@ -154,6 +176,10 @@ TYPES: Mapping[str, Any] = {
     "strict": bool,
     "poll_interval_s": Interval,
     "watch_events": bool,
+    "user": User,
+    "pid_file": str,
+    "state_dir": str,
+    "upgrade_timeout_s": Seconds,
 }
 """Field of Settings -> the type of its value."""
 

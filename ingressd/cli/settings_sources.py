@@ -68,7 +68,8 @@ def read_settings(
 
 def _take_file(merge: _Merge, path: str, known: Mapping[str, SettingFlag]) -> None:
     file = read_settings_file(path)
-    keys = {flag.key: flag.field for flag in known.values()} | {name: name for name in known}
+    public = [flag for flag in known.values() if not flag.secret]
+    keys = {flag.key: flag.field for flag in public} | {flag.field: flag.field for flag in public}
     for entry in file.settings:
         if name := keys.get(entry.key):
             merge.settings[name] = _Given(entry.value, f"{entry.place}: {entry.key}")

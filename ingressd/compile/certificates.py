@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtensionOID
 
+from ingressd.compile.kept import Kept
 from ingressd.compile.options import CompileOptions, PemPair
 from ingressd.errors import Fault, Severity
 from ingressd.model.ingress import Ingress
@@ -56,18 +57,25 @@ def compile_tls(
     options: CompileOptions,
     previous: Snapshot | None,
     faults: list[Fault],
+    kept: Kept[Resource[Secret], Certificate | Fault],
 ) -> TlsTable:
     """Walk spec.tls of the Ingresses in their order; the first to name a host decides about it."""
-    compiler = _TlsCompiler(resources, options, previous, faults)
+    compiler = _TlsCompiler(resources, options, previous, faults, kept)
     for ingress in ingresses:
-        compiler.take(ingress)
+        if ingress.object.spec.tls:
+            compiler.take(ingress)
     compiler.finish()
     return compiler.table
 
 
 class _TlsCompiler:
     def __init__(
-        self, resources: ResourceSet, options: CompileOptions, previous: Snapshot | None, faults: list[Fault]
+        self,
+        resources: ResourceSet,
+        options: CompileOptions,
+        previous: Snapshot | None,
+        faults: list[Fault],
+        kept: Kept[Resource[Secret], Certificate | Fault],
     ) -> None:
         self.table = TlsTable(default=options.certificates.self_made)
         self._resources = resources
@@ -77,8 +85,9 @@ class _TlsCompiler:
         self._before = before.certificates
         self._default_before = before.default_certificate
         self._faults = faults
+        self._kept = kept
         self._judged: dict[tuple[str, str], Certificate | None] = {}
-        self._decided: dict[str, str] = {}
+        self._decided: dict[str, tuple[Resource[Ingress], Loc]] = {}
         """Host -> where the Secret was named that it has its certificate of."""
         self._unassigned: list[tuple[str, Certificate | None]] = []
         """Secrets that were named without a host."""
@@ -140,23 +149,14 @@ class _TlsCompiler:
 
     def _judge(self, secret: Resource[Secret]) -> Certificate | None:
         """The Secret's certificate, if ssl can use it."""
-        origin = f"{secret.namespace}/{secret.name}"
-        chain, key = (secret.object.value(name) for name in ("tls.crt", "tls.key"))
-        if chain is None or key is None:
-            missing = "tls.crt" if chain is None else "tls.key"
-            self._tell(secret, Severity.ERROR, "secret_no_certificate", f"Secret {origin} has no {missing}")
-            return None
-        certificate = load_certificate(chain, key, origin)
-        if isinstance(certificate, str):
-            self._tell(secret, Severity.ERROR, "certificate_unusable", f"Secret {origin}: {certificate}")
+        read = self._kept.before(secret)
+        certificate = self._kept.keep(secret, _read(secret) if read is None else read)
+        if isinstance(certificate, Fault):
+            self._faults.append(certificate)
             return None
         for severity, code, message in self._times(certificate):
-            self._tell(secret, severity, code, f"Secret {origin}: {message}")
+            self._faults.append(_secret_fault(secret, severity, code, f": {message}"))
         return certificate
-
-    def _tell(self, secret: Resource[Secret], severity: Severity, code: str, message: str) -> None:
-        hint = "the certificate before it is served, else the default one" if severity is Severity.ERROR else ""
-        self._faults.append(secret.fault(severity, code, message, hint, ("metadata", "name")))
 
     def _assign(
         self,
@@ -169,13 +169,14 @@ class _TlsCompiler:
         origin = f"{secret.namespace}/{secret.name}"
         decided = self._decided.get(host)
         if decided is not None:
+            by = decided[0].place(*decided[1])
             served = self.table.certificates[host]
             if certificate is not None and served.fingerprint != certificate.fingerprint:
                 self._faults.append(
                     ingress.fault(
                         Severity.WARNING,
                         "certificate_conflict",
-                        f"{host} has the certificate of {served.origin} already, by {decided}: this one is not served",
+                        f"{host} has the certificate of {served.origin} already, by {by}: this one is not served",
                         "name one Secret for a host",
                         loc,
                     )
@@ -195,7 +196,7 @@ class _TlsCompiler:
             certificate = None
         certificate = self._better(host, origin, certificate)
         if certificate is not None:
-            self._decided[host] = ingress.place(*loc)
+            self._decided[host] = (ingress, loc)
             self.table.certificates[host] = certificate
 
     def _better(self, host: str, origin: str, certificate: Certificate | None) -> Certificate | None:
@@ -206,6 +207,12 @@ class _TlsCompiler:
         return certificate is not None and certificate.origin == origin and certificate.not_after > self._now
 
     def _file(self, pair: PemPair, option: str) -> Certificate | None:
+        if pair.key_mode:
+            message = f"{option}: {pair.key_file} can be read by other users of this machine (mode {pair.key_mode:04o})"
+            hint = f"chmod 600 {pair.key_file}"
+            self._faults.append(
+                Fault(Severity.WARNING, "key_file_open", "", "", "", pair.key_file, 1, 1, message, hint)
+            )
         certificate: Certificate | str = pair.problem or load_certificate(pair.chain_pem, pair.key_pem, pair.chain_file)
         if isinstance(certificate, str):
             self._faults.append(_file_fault(Severity.ERROR, "certificate_unusable", pair, f"{option}: {certificate}"))
@@ -223,6 +230,24 @@ class _TlsCompiler:
             yield Severity.ERROR, "certificate_expired", f"the certificate expired {_days(-left_s)} ago"
         elif left_s < SOON_S:
             yield Severity.WARNING, "certificate_expires_soon", f"the certificate expires in {_days(left_s)}"
+
+
+def _read(secret: Resource[Secret]) -> Certificate | Fault:
+    """The Secret's certificate, or why there is none."""
+    chain, key = (secret.object.value(name) for name in ("tls.crt", "tls.key"))
+    if chain is None or key is None:
+        missing = "tls.crt" if chain is None else "tls.key"
+        return _secret_fault(secret, Severity.ERROR, "secret_no_certificate", f" has no {missing}")
+    certificate = load_certificate(chain, key, f"{secret.namespace}/{secret.name}")
+    if isinstance(certificate, str):
+        return _secret_fault(secret, Severity.ERROR, "certificate_unusable", f": {certificate}")
+    return certificate
+
+
+def _secret_fault(secret: Resource[Secret], severity: Severity, code: str, what: str) -> Fault:
+    hint = "the certificate before it is served, else the default one" if severity is Severity.ERROR else ""
+    message = f"Secret {secret.namespace}/{secret.name}{what}"
+    return secret.fault(severity, code, message, hint, ("metadata", "name"))
 
 
 def _file_fault(severity: Severity, code: str, pair: PemPair, message: str) -> Fault:

@@ -6,7 +6,10 @@ In: Ingresses and IngressClasses. Out: those that are ours, the older first; a n
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import itemgetter
+from typing import NamedTuple
 
+from ingressd.compile.kept import Kept
 from ingressd.compile.options import CompileOptions
 from ingressd.compile.policies import canary_annotation
 from ingressd.errors import Fault, Severity
@@ -26,16 +29,41 @@ _NEVER = "9999"
 """Files seldom have a creationTimestamp: what has none comes after what has one."""
 
 
+Precedence = tuple[str, str, str, str, int]
+
+
+class Judged(NamedTuple):
+    """One Ingress, by itself and by the IngressClasses."""
+
+    serves: bool
+    precedence: Precedence
+    faults: tuple[Fault, ...]
+
+
 def served_ingresses(
-    resources: ResourceSet, options: CompileOptions, faults: list[Fault]
+    resources: ResourceSet, options: CompileOptions, faults: list[Fault], kept: Kept[Resource[Ingress], Judged]
 ) -> tuple[Resource[Ingress], ...]:
-    """Ours, in the total order: creationTimestamp, namespace, name, file, line."""
+    """Ours, in the total order: creationTimestamp, namespace, name, file, line.
+
+    `kept` must be of the same IngressClasses and options.
+    """
     classes = _Classes(resources.classes, options, faults)
-    served = (each for each in resources.ingresses if classes.serves(each) and not _is_canary(each, faults))
-    return tuple(sorted(served, key=_precedence))
+    served: list[tuple[Precedence, Resource[Ingress]]] = []
+    for ingress in resources.ingresses:
+        judged = kept.keep(ingress, kept.before(ingress) or _judged(ingress, classes))
+        faults += judged.faults
+        if judged.serves:
+            served.append((judged.precedence, ingress))
+    return tuple(ingress for _, ingress in sorted(served, key=itemgetter(0)))
 
 
-def _precedence(ingress: Resource[Ingress]) -> tuple[str, str, str, str, int]:
+def _judged(ingress: Resource[Ingress], classes: _Classes) -> Judged:
+    faults: list[Fault] = []
+    serves = classes.serves(ingress, faults) and not _is_canary(ingress, faults)
+    return Judged(serves, _precedence(ingress), tuple(faults))
+
+
+def _precedence(ingress: Resource[Ingress]) -> Precedence:
     created = ingress.object.metadata.creation_timestamp or _NEVER
     return created, ingress.namespace, ingress.name, ingress.file, ingress.origin.line
 
@@ -55,7 +83,6 @@ class _Classes:
 
     def __init__(self, classes: Iterable[Resource[IngressClass]], options: CompileOptions, faults: list[Fault]) -> None:
         self._options = options
-        self._faults = faults
         self._controllers = {resource.name: resource.object.spec.controller for resource in classes}
         self._default: str | None = None
         first: Resource[IngressClass] | None = None
@@ -76,7 +103,7 @@ class _Classes:
                 )
             )
 
-    def serves(self, ingress: Resource[Ingress]) -> bool:
+    def serves(self, ingress: Resource[Ingress], faults: list[Fault]) -> bool:
         """Whether it is ours; if not, say why."""
         name, loc = self._class_of(ingress)
         if name is None:
@@ -93,9 +120,7 @@ class _Classes:
             why, hint = f"{whose} {name} belongs to the controller {self._controllers[name]}", ""
         else:
             why, hint = f"its class {name} is not ours", f"ours is {self._options.ingress_class}"
-        self._faults.append(
-            ingress.fault(Severity.INFO, "class_skipped", f"{ingress.key} is not served: {why}", hint, loc)
-        )
+        faults.append(ingress.fault(Severity.INFO, "class_skipped", f"{ingress.key} is not served: {why}", hint, loc))
         return False
 
     def _class_of(self, ingress: Resource[Ingress]) -> tuple[str | None, Loc]:

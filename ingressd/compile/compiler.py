@@ -1,27 +1,40 @@
 """Compile: resources and what discovery found become a Snapshot and Faults.
 
 Pure: the same input makes the same output. Sub-objects that equal those of the previous snapshot are the very same
-objects, so that what is published is what changed.
+objects, so that what is published is what changed. A Compiler remembers what it made of each object, so that an edit
+costs what was edited: docs/decisions/0012.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TypeVar
 
+from ingressd.compile.backends import BackendMemory, compile_backends
 from ingressd.compile.certificates import compile_tls
-from ingressd.compile.classes import served_ingresses
+from ingressd.compile.classes import Judged, served_ingresses
 from ingressd.compile.compilation import Compilation
-from ingressd.compile.options import CompileOptions
-from ingressd.compile.pools import PoolCompiler
-from ingressd.compile.rules import RuleCompiler
+from ingressd.compile.hosts import Assembled, assemble, last_resort
+from ingressd.compile.kept import Kept
+from ingressd.compile.options import Certificates, CompileOptions
+from ingressd.compile.pools import PoolMaker
+from ingressd.compile.rules import RuleMemory, read_rules
 from ingressd.compile.slices import unused
 from ingressd.discovery.base import Answer, Query
 from ingressd.errors import Fault
+from ingressd.model.ingress import Ingress
+from ingressd.model.ingress_class import IngressClass
+from ingressd.model.resource import Resource
 from ingressd.model.resource_set import ResourceSet
+from ingressd.model.secret import Secret
+from ingressd.table.certificate import Certificate
 from ingressd.table.snapshot import Snapshot
 
 V = TypeVar("V")
+
+_SOME_MOMENT = datetime.fromtimestamp(0, UTC)
 
 
 def compile_snapshot(
@@ -31,34 +44,87 @@ def compile_snapshot(
     previous: Snapshot | None = None,
 ) -> Compilation:
     """One run. A query without an answer in `answers` makes a pool that waits for it."""
-    before = previous or Snapshot()
-    faults: list[Fault] = list(unused(resources))
-    ingresses = served_ingresses(resources, options, faults)
-    tls = compile_tls(ingresses, resources, options, previous, faults)
-    pools = PoolCompiler(resources, answers, options, faults)
-    rules = RuleCompiler(pools, tls, options, faults)
-    rules.take(ingresses)
-    hosts, default = rules.finish(before.hosts)
-    snapshot = Snapshot(
-        generation=before.generation,
-        hosts=hosts,
-        pools=_same(before.pools, pools.pools),
-        certificates=_same(before.certificates, tls.certificates),
-        default_certificate=tls.default,
-        default=before.default if before.default == default else default,
-    )
-    return Compilation(
-        snapshot=snapshot,
-        faults=tuple(sorted((*resources.faults, *faults), key=_place)),
-        queries=frozenset(query for queries in pools.asked.values() for query in queries),
-        resources=resources,
-        asked=pools.asked,
-    )
+    return Compiler().compile(resources, answers, options, previous)
+
+
+class _Memory:
+    """What the last run made, by what it was made of. All of it also depends on `options` and `classes`."""
+
+    def __init__(self, options: CompileOptions, classes: tuple[Resource[IngressClass], ...]) -> None:
+        self.options = options
+        self.classes = classes
+        self.judged: Kept[Resource[Ingress], Judged] = Kept()
+        self.secrets: Kept[Resource[Secret], Certificate | Fault] = Kept()
+        self.rules = RuleMemory()
+        self.hosts: Kept[str, Assembled] = Kept()
+        self.backends = BackendMemory()
+
+    def turn(self) -> None:
+        """A run begins."""
+        for kept in (self.judged, self.secrets, self.rules, self.hosts, self.backends):
+            kept.turn()
+
+
+class Compiler:
+    """Compiles again and again. It makes what `compile_snapshot` makes of the same input, at the cost of an edit."""
+
+    def __init__(self) -> None:
+        self._memory: _Memory | None = None
+
+    def compile(
+        self,
+        resources: ResourceSet,
+        answers: Mapping[Query, Answer],
+        options: CompileOptions,
+        previous: Snapshot | None = None,
+    ) -> Compilation:
+        """One run."""
+        before = previous or Snapshot()
+        memory = self._remember(options, resources)
+        decided = memory.options
+        faults: list[Fault] = list(unused(resources))
+        ingresses = served_ingresses(resources, decided, faults, memory.judged)
+        # Certificates expire, and the one before may have to be served: they are looked at anew each time.
+        tls = compile_tls(ingresses, resources, options, previous, faults, memory.secrets)
+        fragments = read_rules(ingresses, tls, decided, faults, memory.rules)
+        hosts = assemble(fragments, before.hosts, faults, memory.hosts)
+        default, operators_own = last_resort(fragments, decided, faults)
+        maker = PoolMaker(resources, answers, decided)
+        backends = compile_backends(fragments, operators_own, maker, resources.services, faults, memory.backends)
+        snapshot = Snapshot(
+            generation=before.generation,
+            hosts=hosts,
+            pools=_same(before.pools, backends.pools),
+            certificates=_same(before.certificates, tls.certificates),
+            default_certificate=tls.default,
+            default=before.default if before.default == default else default,
+        )
+        return Compilation(
+            snapshot=snapshot,
+            faults=tuple(sorted((*resources.faults, *faults), key=_place)),
+            queries=frozenset(query for queries in backends.asked.values() for query in queries),
+            resources=resources,
+            asked=backends.asked,
+        )
+
+    def _remember(self, options: CompileOptions, resources: ResourceSet) -> _Memory:
+        """What holds of the last run: nothing, when the operator or an IngressClass decided something else."""
+        # Only compile_tls may know the time and the operator's certificates.
+        decided = replace(options, now=_SOME_MOMENT, certificates=Certificates())
+        memory = self._memory
+        if memory is None or memory.options != decided or memory.classes != resources.classes:
+            memory = self._memory = _Memory(decided, resources.classes)
+        memory.turn()
+        return memory
 
 
 def _same(before: Mapping[str, V], made: Mapping[str, V]) -> dict[str, V]:
     """`made`, with the objects of `before` where they are equal."""
-    return {key: old if (old := before.get(key)) == value and old is not None else value for key, value in made.items()}
+    same: dict[str, V] = {}
+    for key, value in made.items():
+        old = before.get(key)
+        same[key] = old if old is not None and (old is value or old == value) else value
+    return same
 
 
 def _place(fault: Fault) -> tuple[str, int, int, str]:

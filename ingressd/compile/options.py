@@ -19,6 +19,8 @@ class PemPair:
     key_pem: bytes = field(default=b"", repr=False)
     problem: str = ""
     """Why they could not be read, in words; the two above are empty then."""
+    key_mode: int = 0
+    """The mode of a key file of ours that other users can read; 0 = they cannot."""
 
 
 @dataclass(frozen=True, slots=True)

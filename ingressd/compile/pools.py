@@ -1,24 +1,25 @@
 """Pools: a Service port becomes endpoints, or the question that discovery is asked for them.
 
-In: Services, EndpointSlices, Endpoints, answers of discovery. Out: a Pool for each port that a route names. A Service
-that is missing or empty makes a Pool that says why.
+In: Services, EndpointSlices, Endpoints, answers of discovery. Out: the Pool of a port, with all that it was made of. A
+Service that is missing or empty makes a Pool that says why. Who names it is for backends.py.
 """
 
 from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import NamedTuple
 
 from ingressd.balancing.registry import SCHEDULERS
 from ingressd.compile.options import CompileOptions
-from ingressd.compile.service_names import ServiceNames
 from ingressd.compile.slices import endpoints_of, slices_of, target_number
 from ingressd.discovery.base import Answer, Query
 from ingressd.errors import Fault, Severity
+from ingressd.model.endpoint_slice import EndpointSlice
+from ingressd.model.endpoints import Endpoints
 from ingressd.model.ingress import Backend, BackendPort
-from ingressd.model.kinds import Kind
 from ingressd.model.resource import Resource
 from ingressd.model.resource_set import ResourceSet
 from ingressd.model.service import Service, ServicePort
@@ -30,6 +31,10 @@ DISCOVERY_ANNOTATION = "ingressd.dev/discovery"
 ENDPOINTS_ANNOTATION = "ingressd.dev/endpoints"
 SCHEDULER_ANNOTATION = "ingressd.dev/scheduler"
 SERVICE_ANNOTATIONS = (DISCOVERY_ANNOTATION, ENDPOINTS_ANNOTATION, SCHEDULER_ANNOTATION)
+
+SERVICE_MISSING = "service_missing"
+BACKEND_RESOURCE = "backend_resource"
+"""Codes of refusals that somebody asks for."""
 
 TLS_PROTOCOLS = frozenset({"https", "kubernetes.io/wss"})
 PLAIN_PROTOCOLS = frozenset({"http", "kubernetes.io/ws", ""})
@@ -52,88 +57,133 @@ class _Found(NamedTuple):
     """The answers are an ExternalName's: they may not lead everywhere."""
 
 
-class PoolCompiler:
-    """Makes each Pool once, however many routes use it."""
+class PoolName(NamedTuple):
+    """A port of a Service as a backend names it."""
 
-    def __init__(
-        self,
-        resources: ResourceSet,
-        answers: Mapping[Query, Answer],
-        options: CompileOptions,
-        faults: list[Fault],
-    ) -> None:
-        self.pools: dict[str, Pool] = {}
-        self.asked: dict[str, tuple[Query, ...]] = {}
+    namespace: str
+    service: str
+    """Of a backend that is no Service, its kind and name with a slash between them, which no name of a Service has."""
+    port: str
+    """By name or number."""
+
+    @property
+    def id(self) -> str:
+        """That of its Pool."""
+        return f"{self.namespace}/{self.service}:{self.port}"
+
+
+class Refusal(NamedTuple):
+    """Why a pool cannot have endpoints, whatever happens: it is told to everybody who names it."""
+
+    code: str
+    problem: str
+    loc: Loc
+    """The field of the backend that is wrong."""
+
+
+class Evidence(NamedTuple):
+    """The objects that a Pool was made of."""
+
+    service: Resource[Service] | None
+    slices: tuple[Resource[EndpointSlice], ...] | None
+    endpoints: Resource[Endpoints] | None
+
+
+_NOTHING = Evidence(None, None, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A Pool, and what it was made of."""
+
+    pool: Pool
+    refusal: Refusal | None = None
+    queries: tuple[Query, ...] = ()
+    """The questions whose answers are its endpoints."""
+    answers: tuple[Answer | None, ...] = ()
+    """To the queries, one each, as they were when it was made."""
+    evidence: Evidence = _NOTHING
+    faults: tuple[Fault, ...] = ()
+
+
+def pool_name(backend: Backend, namespace: str) -> PoolName:
+    """The Pool for a backend of an object in `namespace`."""
+    if backend.service is None:
+        resource = backend.resource
+        return PoolName(namespace, "/" if resource is None else f"{resource.kind}/{resource.name}", "")
+    port = backend.service.port or BackendPort()
+    return PoolName(namespace, backend.service.name, port.name or str(port.number))
+
+
+class PoolMaker:
+    """Makes Pools of the resources and answers of one run."""
+
+    def __init__(self, resources: ResourceSet, answers: Mapping[Query, Answer], options: CompileOptions) -> None:
         self._resources = resources
         self._answers = answers
         self._options = options
-        self._faults = faults
-        self._judged: set[tuple[str, str]] = set()
-        self._told: set[Fault] = set()
-        self._names = ServiceNames(resources.services)
+        self._faults: list[Fault] = []
+        """Of the Pool that is being made."""
         self._allowed = tuple(ipaddress.ip_network(network) for network in options.external_name_allow)
 
-    def pool_of(self, backend: Backend, user: Resource[Kind], loc: Loc) -> Pool:
-        """The Pool for the backend at `loc` of `user`, which is in the same namespace."""
-        if backend.service is None:
-            resource = backend.resource
-            name = "" if resource is None else f"{resource.kind}/{resource.name}"
-            problem = f"a backend of the kind {name} is not supported: name a Service"
-            self._add(user.fault(Severity.ERROR, "backend_resource", problem, loc=(*loc, "resource")))
-            return self._keep(_pool(user.namespace, name, "", problem))
-        port = backend.service.port or BackendPort()
-        return self.service_pool(
-            user.namespace, backend.service.name, port.name or str(port.number), user, (*loc, "service")
+    def holds(self, name: PoolName, made: Made) -> bool:
+        """Whether it would be made the same again, by the same options."""
+        return made.evidence == self._evidence(name) and all(
+            self._answers.get(query) == answer for query, answer in zip(made.queries, made.answers, strict=True)
         )
 
-    def service_pool(
-        self, namespace: str, name: str, port: str, user: Resource[Kind] | None, loc: Loc, place: str = ""
-    ) -> Pool:
-        """The Pool of one port, by name or number. `user` None: the operator's own words, at `place`."""
-        service = self._resources.services.get((namespace, name))
-        known = self.pools.get(_pool_id(namespace, name, port))
+    def make(self, name: PoolName) -> Made:
+        """The Pool, whether it can have endpoints or not."""
+        if "/" in name.service:
+            problem = f"a backend of the kind {name.service} is not supported: name a Service"
+            return _refused(name, Refusal(BACKEND_RESOURCE, problem, ("resource",)))
+        evidence = self._evidence(name)
+        service = evidence.service
         if service is None:
-            problem = f"there is no Service {namespace}/{name}"
-            hint = self._names.hint(namespace, name, by_ingress=user is not None)
-            self._add(_user_fault(user, "service_missing", problem, hint, (*loc, "name"), place))
-            return known or self._keep(_pool(namespace, name, port, problem))
+            problem = f"there is no Service {name.namespace}/{name.service}"
+            return _refused(name, Refusal(SERVICE_MISSING, problem, ("service", "name")), evidence)
+        self._faults = []
         self._judge(service)
-        chosen = _port_of(service.object, port)
+        chosen = _port_of(service.object, name.port)
         if isinstance(chosen, str):
-            self._add(_user_fault(user, "service_port_missing", chosen, "", (*loc, "port"), place))
-            return known or self._keep(_pool(namespace, name, port, chosen))
-        return known or self._keep(self._compiled(service, port, chosen))
-
-    def _keep(self, pool: Pool) -> Pool:
-        self.pools[pool.id] = pool
-        return pool
-
-    def _compiled(self, service: Resource[Service], port: str, chosen: ServicePort) -> Pool:
+            refusal = Refusal("service_port_missing", chosen, ("service", "port"))
+            return _refused(name, refusal, evidence, tuple(self._faults))
         found = self._found(service, chosen)
-        pool_id = _pool_id(service.namespace, service.name, port)
+        return Made(
+            pool=self._pool(name, service, chosen, found),
+            queries=found.queries,
+            answers=tuple(self._answers.get(query) for query in found.queries),
+            evidence=evidence,
+            faults=tuple(self._faults),
+        )
+
+    def _evidence(self, name: PoolName) -> Evidence:
+        key = (name.namespace, name.service)
+        resources = self._resources
+        return Evidence(resources.services.get(key), resources.slices.get(key), resources.endpoints.get(key))
+
+    def _pool(self, name: PoolName, service: Resource[Service], chosen: ServicePort, found: _Found) -> Pool:
         endpoints: list[Endpoint] = list(found.endpoints)
         problem = found.problem
-        if found.queries:
-            self.asked[pool_id] = found.queries
-            for query in found.queries:
-                answer = self._answers.get(query)
-                if answer is None:
-                    problem = problem or f"{query.provider} has not answered yet for {query.target}"
-                    continue
-                problem = problem or answer.problem
-                if answer.problem:
-                    self._discovery_fault(service, query, answer.problem)
-                permitted = list(self._permitted(service, answer.endpoints) if found.guarded else answer.endpoints)
-                if answer.endpoints and not permitted:
-                    problem = problem or f"{query.target} leads to loopback or link-local addresses only"
-                endpoints += permitted
+        for query in found.queries:
+            answer = self._answers.get(query)
+            if answer is None:
+                problem = problem or f"{query.provider} has not answered yet for {query.target}"
+                continue
+            problem = problem or answer.problem
+            if answer.problem:
+                self._discovery_fault(service, query, answer.problem)
+            permitted = list(self._permitted(service, answer.endpoints) if found.guarded else answer.endpoints)
+            if answer.endpoints and not permitted:
+                problem = problem or f"{query.target} leads to loopback or link-local addresses only"
+            endpoints += permitted
         unique = tuple({endpoint.key: endpoint for endpoint in endpoints}.values())
         limits = self._options.limits
         return Pool(
-            id=pool_id,
-            namespace=service.namespace,
-            service=service.name,
-            port=port,
+            id=name.id,
+            namespace=name.namespace,
+            service=name.service,
+            port=name.port,
             endpoints=unique,
             problem="" if unique else problem or "no endpoint is ready",
             scheduler=self._scheduler(service),
@@ -187,7 +237,7 @@ class PoolCompiler:
             if self._may_reach(endpoint.address):
                 yield endpoint
                 continue
-            self._add(
+            self._faults.append(
                 service.fault(
                     Severity.ERROR,
                     "external_name_refused",
@@ -207,15 +257,11 @@ class PoolCompiler:
         )
 
     def _judge(self, service: Resource[Service]) -> None:
-        """Tell what is odd about a Service, once."""
-        key = (service.namespace, service.name)
-        if key in self._judged:
-            return
-        self._judged.add(key)
+        """Tell what is odd about a Service."""
         for annotation in service.object.metadata.annotations:
             if annotation.startswith("ingressd.dev/") and annotation not in SERVICE_ANNOTATIONS:
                 near = get_close_matches(annotation, SERVICE_ANNOTATIONS, n=1)
-                self._add(
+                self._faults.append(
                     service.fault(
                         Severity.WARNING,
                         "annotation_unknown",
@@ -226,7 +272,7 @@ class PoolCompiler:
                 )
         scheduler = service.object.metadata.annotations.get(SCHEDULER_ANNOTATION)
         if scheduler is not None and scheduler not in SCHEDULERS:
-            self._add(
+            self._faults.append(
                 service.fault(
                     Severity.ERROR,
                     "scheduler_unknown",
@@ -269,28 +315,19 @@ class PoolCompiler:
     ) -> None:
         ports = service.object.spec.ports
         loc: Loc = ("spec", "ports", ports.index(port), *field) if port in ports else ("spec",)
-        self._add(service.fault(Severity.WARNING, code, message, hint, loc))
+        self._faults.append(service.fault(Severity.WARNING, code, message, hint, loc))
 
     def _discovery_fault(self, service: Resource[Service], query: Query, problem: str) -> None:
         annotation: Loc = ("metadata", "annotations", DISCOVERY_ANNOTATION)
         written = DISCOVERY_ANNOTATION in service.object.metadata.annotations
         loc: Loc = annotation if written else ("spec", "externalName") if service.object.spec.external_name else ()
         message = f"{service.namespace}/{service.name}: {problem}"
-        self._add(service.fault(Severity.WARNING, "discovery_failed", message, _discovery_hint(query), loc))
-
-    def _add(self, fault: Fault) -> None:
-        if fault not in self._told:
-            self._told.add(fault)
-            self._faults.append(fault)
+        self._faults.append(service.fault(Severity.WARNING, "discovery_failed", message, _discovery_hint(query), loc))
 
 
-def _pool_id(namespace: str, name: str, port: str) -> str:
-    return f"{namespace}/{name}:{port}"
-
-
-def _pool(namespace: str, name: str, port: str, problem: str) -> Pool:
-    """A Pool that cannot have endpoints."""
-    return Pool(id=_pool_id(namespace, name, port), namespace=namespace, service=name, port=port, problem=problem)
+def _refused(name: PoolName, refusal: Refusal, evidence: Evidence = _NOTHING, faults: tuple[Fault, ...] = ()) -> Made:
+    pool = Pool(id=name.id, namespace=name.namespace, service=name.service, port=name.port, problem=refusal.problem)
+    return Made(pool, refusal, evidence=evidence, faults=faults)
 
 
 def _port_of(service: Service, port: str) -> ServicePort | str:
@@ -312,12 +349,6 @@ def _port_of(service: Service, port: str) -> ServicePort | str:
 def _names_provider(service: Resource[Service]) -> bool:
     annotations = service.object.metadata.annotations
     return bool(annotations.get(DISCOVERY_ANNOTATION) or annotations.get(ENDPOINTS_ANNOTATION))
-
-
-def _user_fault(user: Resource[Kind] | None, code: str, problem: str, hint: str, loc: Loc, place: str) -> Fault:
-    if user is None:
-        return Fault(Severity.ERROR, code, "", "", "", place, 0, 0, problem, hint)
-    return user.fault(Severity.ERROR, code, f"{problem}: requests are answered with 503", hint, loc)
 
 
 def _discovery_hint(query: Query) -> str:

@@ -1,28 +1,31 @@
-"""Rules: the rules of all Ingresses become virtual hosts, whose routes are in their order of precedence.
+"""Rules: what one Ingress says becomes a Fragment: its routes by host, and the backends that they name.
 
-In: Ingresses in their total order. Out: VirtualHosts and the default route. Of two rules that take the same requests
-the first wins, and the other is named in a fault.
+In: one Ingress, the operator's decisions, which of its hosts have TLS. Out: a Fragment, which depends on nothing else,
+so that it stays as it is whatever happens to other Ingresses. What they make of a host together is for hosts.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
 from urllib.parse import quote
 
 from ingressd.compile.certificates import TlsTable
+from ingressd.compile.kept import Kept
 from ingressd.compile.options import CompileOptions
 from ingressd.compile.policies import Policy, read_policy, site_of
-from ingressd.compile.pools import PoolCompiler
+from ingressd.compile.pools import PoolName, pool_name
 from ingressd.errors import Fault, LocalReply, Severity
 from ingressd.filters.base import Filter
 from ingressd.http.target import canonicalise
-from ingressd.model.ingress import Backend, Ingress, Path, Rule
-from ingressd.model.resource import Key, Resource
+from ingressd.model.ingress import Backend, Ingress, Path
+from ingressd.model.resource import Resource
 from ingressd.model.shape import Loc
 from ingressd.routing.paths import prefix_key
-from ingressd.table.pool import Pool
-from ingressd.table.route import ANY_HOST, DEFAULT, EXACT, Route, VirtualHost
+from ingressd.table.route import ANY_HOST, DEFAULT, EXACT, Route
+
+DEFAULT_LOC: Loc = ("spec", "defaultBackend")
 
 _AS_THEY_ARE = "/!$&'()*+,;=:@-._~%[]{}|^\\\"<>`"
 """What requests may have in a path: everything else of a rule's path is percent-encoded, as clients do it."""
@@ -31,97 +34,124 @@ Taken = tuple[bool, str]
 """Exact or not, and the requests: two routes of a host with the same one take the same requests."""
 
 
-class _Placed(NamedTuple):
-    """A route, and where it is written."""
+class Placed(NamedTuple):
+    """A route, what it takes, and where it is written."""
 
     route: Route
-    ingress: Resource[Ingress]
+    taken: Taken
     loc: Loc
 
 
-class _Host:
-    """One host while its rules come in."""
+@dataclass(frozen=True, slots=True, eq=False)
+class HostPart:
+    """What one Ingress says about one host, in the order in which it says it."""
+
+    ingress: Resource[Ingress]
+    host: str
+    tls: bool
+    placed: tuple[Placed, ...]
+    default: Route | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fragment:
+    """What one Ingress makes."""
+
+    ingress: Resource[Ingress]
+    hosts: tuple[HostPart, ...]
+    default: Route | None
+    """For requests that no host takes."""
+    tls_anywhere: bool
+    """Whether ANY_HOST has TLS: `default` was made for that."""
+    backends: Mapping[PoolName, tuple[Loc, ...]]
+    """The pools it needs, and where it names them."""
+    faults: tuple[Fault, ...]
+
+    def holds(self, tls: TlsTable) -> bool:
+        """Whether it would be made the same again."""
+        return self.tls_anywhere == tls.has(ANY_HOST) and all(part.tls == tls.has(part.host) for part in self.hosts)
+
+
+class RuleMemory:
+    """What the last run made, of the same options."""
 
     def __init__(self) -> None:
-        self.routes: dict[Taken, _Placed] = {}
-        self.default: Route | None = None
-        self.default_by: Resource[Ingress] | None = None
+        self.fragments: Kept[Resource[Ingress], Fragment] = Kept()
+        self.tls_hosts: frozenset[str] = frozenset()
+        """With TLS on these, all of the fragments hold."""
+
+    def turn(self) -> None:
+        """A run begins."""
+        self.fragments.turn()
 
 
-class RuleCompiler:
-    """Takes the Ingresses one after the other."""
+def read_rules(
+    ingresses: Iterable[Resource[Ingress]],
+    tls: TlsTable,
+    options: CompileOptions,
+    faults: list[Fault],
+    memory: RuleMemory,
+) -> list[Fragment]:
+    """The Fragment of each, in the same order."""
+    fragments: list[Fragment] = []
+    same_tls = memory.tls_hosts == tls.hosts
+    memory.tls_hosts = frozenset(tls.hosts)
+    for ingress in ingresses:
+        fragment = memory.fragments.before(ingress)
+        if fragment is None or not (same_tls or fragment.holds(tls)):
+            fragment = _RuleReader(ingress, tls, options).read()
+        fragments.append(memory.fragments.keep(ingress, fragment))
+        faults += fragment.faults
+    return fragments
 
-    def __init__(self, pools: PoolCompiler, tls: TlsTable, options: CompileOptions, faults: list[Fault]) -> None:
-        self._pools = pools
+
+class _RuleReader:
+    """Reads one Ingress."""
+
+    def __init__(self, ingress: Resource[Ingress], tls: TlsTable, options: CompileOptions) -> None:
+        self._ingress = ingress
         self._tls = tls
         self._options = options
-        self._faults = faults
-        self._hosts: dict[str, _Host] = {}
-        self._filters: dict[tuple[Key, str], tuple[Filter, ...]] = {}
-        self._all: list[tuple[Resource[Ingress], Route]] = []
-        """Defaults of Ingresses without rules: meant for everything."""
-        self._rest: list[tuple[Resource[Ingress], Route]] = []
-        """Defaults of Ingresses that have rules of their own."""
+        self._faults: list[Fault] = []
+        self._policy: Policy = read_policy(ingress, self._faults)
+        self._backends: dict[PoolName, tuple[Loc, ...]] = {}
+        self._filters: dict[str, tuple[Filter, ...]] = {}
+        """By host."""
 
-    def take(self, ingresses: Iterable[Resource[Ingress]]) -> None:
-        """All rules and default backends."""
-        for ingress in ingresses:
-            policy = read_policy(ingress, self._faults)
-            spec = ingress.object.spec
-            default: Pool | None = None
-            if spec.default_backend is not None:
-                loc: Loc = ("spec", "defaultBackend")
-                default = self._pools.pool_of(spec.default_backend, ingress, loc)
-                route = self._default_route(ingress, policy, ANY_HOST, default)
-                (self._rest if spec.rules else self._all).append((ingress, route))
-            for index, rule in enumerate(spec.rules):
-                self._take_rule(ingress, policy, rule, ("spec", "rules", index), default)
-
-    def finish(self, before: Mapping[str, VirtualHost]) -> tuple[dict[str, VirtualHost], Route | None]:
-        """The hosts (those that stayed the same are the very objects of `before`) and what takes everything else."""
-        hosts: dict[str, VirtualHost] = {}
-        for name, host in self._hosts.items():
-            routes = sorted(
-                (placed.route for placed in host.routes.values()),
-                key=lambda route: (route.path_type != EXACT, -len(route.path), route.path),
-            )
-            made = VirtualHost(name, tuple(routes), host.default, self._tls.has(name))
-            known = before.get(name)
-            hosts[name] = known if known is not None and known == made else made
-        return hosts, self._last()
-
-    def _take_rule(
-        self, ingress: Resource[Ingress], policy: Policy, rule: Rule, loc: Loc, default: Pool | None
-    ) -> None:
-        host = self._hosts.setdefault(rule.host, _Host())
-        if default is not None and host.default_by is not ingress:
-            self._take_default(ingress, policy, rule.host, host, default)
-        for index, path in enumerate(rule.http.paths if rule.http is not None else ()):
-            self._take_path(ingress, policy, rule.host, host, path, (*loc, "http", "paths", index))
-
-    def _take_default(self, ingress: Resource[Ingress], policy: Policy, name: str, host: _Host, pool: Pool) -> None:
-        if host.default_by is None:
-            host.default = self._default_route(ingress, policy, name, pool)
-            host.default_by = ingress
-            return
-        loc: Loc = ("spec", "defaultBackend")
-        winner = host.default_by
-        self._conflict(
-            ingress,
-            loc,
-            f"the default backend of {name or 'all hosts'} is that of {winner.key} ({winner.place(*loc)}) already",
+    def read(self) -> Fragment:
+        spec = self._ingress.object.spec
+        pool = None if spec.default_backend is None else self._pool_of(spec.default_backend, DEFAULT_LOC)
+        placed: dict[str, list[Placed]] = {}
+        for index, rule in enumerate(spec.rules):
+            of_host = placed.setdefault(rule.host, [])
+            for number, path in enumerate(rule.http.paths if rule.http is not None else ()):
+                of_host.append(self._placed(rule.host, path, ("spec", "rules", index, "http", "paths", number)))
+        return Fragment(
+            ingress=self._ingress,
+            hosts=tuple(
+                HostPart(self._ingress, host, self._tls.has(host), tuple(routes), self._default_route(host, pool))
+                for host, routes in placed.items()
+            ),
+            default=self._default_route(ANY_HOST, pool),
+            tls_anywhere=self._tls.has(ANY_HOST),
+            backends=self._backends,
+            faults=tuple(self._faults),
         )
 
-    def _take_path(
-        self, ingress: Resource[Ingress], policy: Policy, name: str, host: _Host, path: Path, loc: Loc
-    ) -> None:
+    def _pool_of(self, backend: Backend, loc: Loc) -> PoolName:
+        """The Pool for the backend at `loc`."""
+        name = pool_name(backend, self._ingress.namespace)
+        self._backends[name] = (*self._backends.get(name, ()), loc)
+        return name
+
+    def _placed(self, host: str, path: Path, loc: Loc) -> Placed:
         written = path.path or "/"
         try:
             canonical, _ = canonicalise(_encoded(written))
         except LocalReply:
             canonical = written
             self._faults.append(
-                ingress.fault(
+                self._ingress.fault(
                     Severity.WARNING,
                     "path_never_matches",
                     f"no request can have the path {written}",
@@ -130,54 +160,15 @@ class RuleCompiler:
                 )
             )
         exact = path.path_type == EXACT
-        taken = (exact, canonical if exact else prefix_key(canonical))
-        route = self._route(ingress, policy, name, canonical, path.path_type or "", path.backend, loc)
-        made = _Placed(route, ingress, loc)
-        known = host.routes.setdefault(taken, made)
-        if known is made:
-            return
-        # `/foo/` and `/foo` take the same requests, and the longer one wins; else the first does.
-        winner, loser = (made, known) if len(route.path) > len(known.route.path) else (known, made)
-        host.routes[taken] = winner
-        self._conflict(
-            loser.ingress,
-            loser.loc,
-            f"{name or '*'}{loser.route.path} ({loser.route.path_type}) never gets a request:"
-            f" {winner.route.path} ({winner.route.path_type}) of {winner.ingress.key}"
-            f" at {winner.ingress.place(*winner.loc)} takes them all",
-        )
+        pool = self._pool_of(path.backend, (*loc, "backend"))
+        route = self._route(host, canonical, path.path_type or "", pool, loc)
+        return Placed(route, (exact, canonical if exact else prefix_key(canonical)), loc)
 
-    def _conflict(self, loser: Resource[Ingress], loc: Loc, message: str) -> None:
-        hint = "remove one of them; the older Ingress wins, then namespace and name decide"
-        self._faults.append(loser.fault(Severity.WARNING, "rule_shadowed", message, hint, loc))
+    def _default_route(self, host: str, pool: PoolName | None) -> Route | None:
+        return None if pool is None else self._route(host, "/", DEFAULT, pool, DEFAULT_LOC)
 
-    def _route(
-        self,
-        ingress: Resource[Ingress],
-        policy: Policy,
-        host: str,
-        path: str,
-        path_type: str,
-        backend: Backend,
-        loc: Loc,
-    ) -> Route:
-        pool = self._pools.pool_of(backend, ingress, (*loc, "backend"))
-        return self._made(ingress, policy, host, path, path_type, pool, ingress.position(*loc).line)
-
-    def _default_route(self, ingress: Resource[Ingress], policy: Policy, host: str, pool: Pool) -> Route:
-        line = ingress.position("spec", "defaultBackend").line
-        return self._made(ingress, policy, host, "/", DEFAULT, pool, line)
-
-    def _made(
-        self,
-        ingress: Resource[Ingress],
-        policy: Policy,
-        host: str,
-        path: str,
-        path_type: str,
-        pool: Pool,
-        line: int,
-    ) -> Route:
+    def _route(self, host: str, path: str, path_type: str, pool: PoolName, loc: Loc) -> Route:
+        ingress = self._ingress
         return Route(
             id=f"{ingress.namespace}/{ingress.name} {host or '*'} {path} {path_type}",
             host=host,
@@ -189,55 +180,17 @@ class RuleCompiler:
             service=pool.service,
             port=pool.port,
             file=ingress.file,
-            line=line,
-            filters=self._chain(ingress, policy, host),
-            denied=policy.denied,
+            line=ingress.position(*loc).line,
+            filters=self._chain(host),
+            denied=self._policy.denied,
         )
 
-    def _chain(self, ingress: Resource[Ingress], policy: Policy, host: str) -> tuple[Filter, ...]:
-        key = (ingress.key, host)
-        chain = self._filters.get(key)
+    def _chain(self, host: str) -> tuple[Filter, ...]:
+        chain = self._filters.get(host)
         if chain is None:
             site = site_of(host, tls=self._tls.has(host), options=self._options)
-            chain = self._filters[key] = policy.filters(site)
+            chain = self._filters[host] = self._policy.filters(site)
         return chain
-
-    def _last(self) -> Route | None:
-        """What takes requests that no host takes: an Ingress for everything, else one with rules, else the setting."""
-        candidates = [*self._all, *self._rest]
-        if not candidates:
-            return self._operators_own()
-        by, winner = candidates[0]
-        loc: Loc = ("spec", "defaultBackend")
-        message = f"unknown hosts go to the default backend of {by.key} ({by.place(*loc)}), not to this one"
-        for ingress, _ in candidates[1:]:
-            if ingress.object.spec.rules:
-                self._faults.append(ingress.fault(Severity.INFO, "default_for_own_hosts", message, loc=loc))
-            else:
-                self._conflict(ingress, loc, message)
-        return winner
-
-    def _operators_own(self) -> Route | None:
-        """--default-backend NAMESPACE/SERVICE:PORT; its form was checked when it was read."""
-        written = self._options.default_backend
-        if not written:
-            return None
-        namespace, _, rest = written.partition("/")
-        name, _, port = rest.partition(":")
-        pool = self._pools.service_pool(namespace, name, port, None, (), "--default-backend")
-        return Route(
-            id=f"--default-backend * / {DEFAULT}",
-            host=ANY_HOST,
-            path="/",
-            path_type=DEFAULT,
-            namespace=namespace,
-            ingress="",
-            pool=pool.id,
-            service=name,
-            port=port,
-            file="--default-backend",
-            line=0,
-        )
 
 
 def _encoded(path: str) -> str:

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from ingressd.compile.options import Certificates, PemPair
 from ingressd.settings import OFF, Settings
-from ingressd.sources.certificate_files import read_pair
+from ingressd.sources.certificate_files import open_to, read_pair
 from ingressd.sources.issuer import self_made
 from ingressd.table.certificate import Certificate
 
@@ -43,4 +43,4 @@ class CertificateReader:
 
 
 def _pair(chain_file: str, key_file: str) -> PemPair:
-    return PemPair(chain_file, key_file, *read_pair(chain_file, key_file))
+    return PemPair(chain_file, key_file, *read_pair(chain_file, key_file), open_to(key_file))

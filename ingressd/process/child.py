@@ -11,11 +11,16 @@ import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from ingressd.process.channel import Channel, Message
 
 EXIT_STARTUP = 3
 """A child that cannot start has said why in one line, and a restart would not help."""
+
+
+OPENSSL_CONF = str(Path(__file__).with_name("openssl.cnf"))
+"""Read by OpenSSL when a process first uses it; one that the operator has named counts instead."""
 
 
 class Backoff:
@@ -69,6 +74,7 @@ class Child:
                     [*python(), f"ingressd.process.{self.role}", str(theirs.fileno())],
                     stdin=subprocess.DEVNULL,
                     pass_fds=numbers,
+                    env={"OPENSSL_CONF": OPENSSL_CONF, **os.environ},
                     # Ctrl-C reaches the terminal's whole foreground group: only the supervisor may act on it.
                     start_new_session=True,
                 )

@@ -52,7 +52,7 @@ class Controller:
             snapshot=start.snapshot,
         )
         self._view = ControllerView(start, self._reloader, self._fleet)
-        self._admin = AdminServer(self._view)
+        self._admin = AdminServer(self._view, settings)
         self._stopped = asyncio.Event()
         self._control = Control(channel, self._ordered, self._stopped.set)
 

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from ingressd.compile.compilation import Compilation
-from ingressd.compile.compiler import compile_snapshot
+from ingressd.compile.compiler import Compiler
 from ingressd.compile.options import CompileOptions
 from ingressd.discovery.base import Answer, Query
 from ingressd.discovery.watcher import Watcher
@@ -29,6 +29,7 @@ from ingressd.process.history import History, Reload, RouteChanges, route_change
 from ingressd.process.transfer import differs, full
 from ingressd.settings import OFF, Settings
 from ingressd.sources.base import Source
+from ingressd.sources.collector import paused
 from ingressd.table.snapshot import Snapshot, diff
 
 WARM_S = 0.5
@@ -87,6 +88,7 @@ class Reloader:
         self._settings = settings
         self._source = source
         self._certificates = CertificateReader(settings)
+        self._compiler = Compiler()
         self._watcher = watcher
         self._publish = publish
         self._cycled = cycled
@@ -159,11 +161,16 @@ class Reloader:
         return applied
 
     async def _cycle(self, triggers: set[Trigger]) -> None:
+        with paused(freeze=True):
+            await self._reload(triggers)
+
+    async def _reload(self, triggers: set[Trigger]) -> None:
         noticed_at = time.monotonic()
         edits = triggers & _EDITS
         resources = self._resources
         if resources is None or edits:
-            resources = await asyncio.to_thread(self._source.load)
+            news_only = resources is not None and edits == {Trigger.EDIT}
+            resources = await asyncio.to_thread(self._source.load, news_only=news_only)
             if resources is self._resources and edits == {Trigger.EDIT}:
                 return
         compilation = await self._compile(resources)
@@ -189,7 +196,7 @@ class Reloader:
         settings, now = self._settings, datetime.now(UTC)
         https_port = None if settings.https_port == OFF else settings.https_port
         options = CompileOptions.from_settings(settings, https_port, now, self._certificates.read(now))
-        return compile_snapshot(resources, answers, options, previous)
+        return self._compiler.compile(resources, answers, options, previous)
 
     async def _warm(self, queries: frozenset[Query]) -> bool:
         """Ask the discovery providers what `queries` want to know. Returns whether new answers came."""

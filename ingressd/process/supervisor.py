@@ -121,6 +121,8 @@ class Supervisor:
             http = listeners.share(listeners.http, child.index, settings.workers)
             https = listeners.share(listeners.https, child.index, settings.workers)
             inherited = [*http, *https]
+            # Who carries strangers' requests need not know what opens the admin port.
+            first["settings"] = replace(settings, admin_token="").to_json()
             first |= {"http": [sock.fileno() for sock in http], "https": [sock.fileno() for sock in https]}
         try:
             child.start(time.monotonic(), first, inherited)

@@ -2,6 +2,9 @@
 
 In: a RequestHead from the listener, events from an UpstreamConnection. Out: bytes to both, one log entry.
 Everything runs in the callbacks of the two connections; only a dial is a task. It never sees a manifest.
+
+Longer than other modules on purpose: its events may come in any order, so what each of them means in each state stands in
+one place (docs/decisions/0001).
 """
 
 from __future__ import annotations

@@ -11,9 +11,9 @@ from ingressd.model.resource_set import ResourceSet
 class Source(Protocol):
     """A source keeps what was good: a mistake is a fault in its ResourceSet, never an exception."""
 
-    def load(self) -> ResourceSet:
+    def load(self, *, news_only: bool = False) -> ResourceSet:
         """All resources as they are now; the very same object as before when nothing changed. Blocks: call it in a
-        thread where there is a loop.
+        thread where there is a loop. `news_only`: what changed since the last news of `watch` may wait for the next.
         """
 
     def watch(self) -> AsyncGenerator[None, None]:

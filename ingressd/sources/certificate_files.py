@@ -47,6 +47,24 @@ def read_pem(path: str | Path) -> bytes:
     return content
 
 
+def open_to(path: str | Path) -> int:
+    """The mode of a file of ours that other users of the machine can read, and its owner, we, could close; else 0.
+
+    A file of another owner is not ours to close, and its open mode may be how we can read it at all: in a container,
+    a key that is mounted from the host. Folders above that let nobody through keep others out, too.
+    """
+    try:
+        found = os.stat(path)
+        above = [os.stat(folder).st_mode for folder in Path(os.path.realpath(path)).parents]
+    except OSError:
+        return 0
+    if found.st_uid != os.geteuid():
+        return 0
+    everybody = found.st_mode & stat.S_IROTH and all(mode & stat.S_IXOTH for mode in above)
+    group = found.st_mode & stat.S_IRGRP and all(mode & (stat.S_IXGRP | stat.S_IXOTH) for mode in above)
+    return stat.S_IMODE(found.st_mode) if everybody or group else 0
+
+
 def make_folder(path: Path, mode: int = PRIVATE_FOLDER, *, enforce: bool = False) -> None:
     """A folder for keys. One that is there stays as it is, unless `enforce` its mode. Raises OSError."""
     path.mkdir(mode=mode, parents=True, exist_ok=True)

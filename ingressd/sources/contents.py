@@ -82,7 +82,10 @@ def _read(real: str) -> Content:
         if not stat.S_ISREG(status.st_mode):
             raise Unreadable("not_a_file", "is not a regular file", "remove it, or put a file in its place")
         if status.st_size <= FILE_BYTES:
-            data = file.read(FILE_BYTES + 1)
+            # Not the whole bound at once: a buffer of 16 MiB for each of 10,000 files takes longer than parsing them.
+            data = file.read(status.st_size + 1)
+            if len(data) > status.st_size:
+                data += file.read(FILE_BYTES + 1 - len(data))
             if len(data) <= FILE_BYTES:
                 return Content(data, signature(real, status), read_at)
     message = f"is larger than {FILE_BYTES // 1024 // 1024} MiB"

@@ -1,7 +1,8 @@
 """News of the file system: something happened where manifests are.
 
-In: the places of a Listing. Out: `wait()` returns soon after an event that may matter. Events are a hint: they may be
-missing altogether (network file systems, containers on other systems), and files.py looks by itself, too.
+In: the places of a Listing. Out: `wait()` returns soon after an event that may matter, with its path. Events are a
+hint: they may be missing altogether (network file systems, containers on other systems), and files.py looks by itself,
+too.
 """
 
 from __future__ import annotations
@@ -62,6 +63,9 @@ class Events:
 
     def __init__(self) -> None:
         self._happened = asyncio.Event()
+        self._paths: set[str] = set()
+        self._anything = False
+        """Nobody knows what happened."""
         self._listener: _Listener | None = None
         self._retry_at = 0.0
         self._problem = ""
@@ -75,9 +79,9 @@ class Events:
             return False
         loop = asyncio.get_running_loop()
 
-        def tell() -> None:
+        def tell(paths: frozenset[str]) -> None:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens any more
-                loop.call_soon_threadsafe(self._happened.set)
+                loop.call_soon_threadsafe(self._note, paths)
 
         before, self._listener = listener, _Listener(places, tell)
         try:
@@ -95,15 +99,23 @@ class Events:
                 await before.close()
         return True
 
-    async def wait(self, seconds: float) -> bool:
-        """Return when something happened, at the latest after `seconds`. Returns whether something did."""
+    async def wait(self, seconds: float) -> frozenset[str]:
+        """Return when something happened, at the latest after `seconds`. Returns where; nowhere = look everywhere."""
         try:
             async with asyncio.timeout(seconds):
                 await self._happened.wait()
         except TimeoutError:
-            return False
+            return frozenset()
+        paths = frozenset() if self._anything else frozenset(self._paths)
         self._happened.clear()
-        return True
+        self._paths.clear()
+        self._anything = False
+        return paths
+
+    def _note(self, paths: frozenset[str]) -> None:
+        self._paths |= paths
+        self._anything = self._anything or not paths
+        self._happened.set()
 
     async def close(self) -> None:
         """Listen no more."""
@@ -115,7 +127,7 @@ class Events:
 class _Listener:
     """A thread that waits for the events of some places."""
 
-    def __init__(self, places: Places, tell: Callable[[], None]) -> None:
+    def __init__(self, places: Places, tell: Callable[[frozenset[str]], None]) -> None:
         self.places = places
         self.alive = True
         self._tell = tell
@@ -140,11 +152,14 @@ class _Listener:
                 found = self._notify.watch(SETTLE_MAX_MS, SETTLE_MS, 0, self._stopped)
                 if found == "stop":
                     break
-                if not isinstance(found, str) and any(self.places.concern(path) for _, path in found):
-                    self._tell()
+                if isinstance(found, str):
+                    continue
+                concerned = frozenset(path for _, path in found if self.places.concern(path))
+                if concerned:
+                    self._tell(concerned)
         except (OSError, RuntimeError) as error:
             _log.warning("the events of the file system ended (%s): asking for them again", error)
-            self._tell()
+            self._tell(frozenset())
         finally:
             self.alive = False
             self._notify.close()

@@ -7,11 +7,10 @@ decides; a document is read when it changed; what broke is served as it was befo
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import gc
 import os
 import threading
-from collections.abc import AsyncGenerator, Iterable, Iterator
+import time
+from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 
@@ -19,6 +18,7 @@ from ingressd.errors import Fault, Severity
 from ingressd.model.kinds import Kind
 from ingressd.model.resource import Resource
 from ingressd.model.resource_set import ResourceSet
+from ingressd.sources.collector import paused
 from ingressd.sources.contents import Content, Signature, Unreadable, read_content, text_of
 from ingressd.sources.documents import Document, broken, read_documents
 from ingressd.sources.events import Events, Places
@@ -59,20 +59,24 @@ class FileSource:
         self._files: dict[str, _File] = {}
         self._faults: tuple[Fault, ...] = ()
         """Those of the last Listing."""
+        self._listing: Listing | None = None
+        """What the last look found, of `load` or of `watch`."""
         self._state: _State | None = None
         self._set = ResourceSet()
         self._announced: dict[str, Signature] | None = None
         """What the last news of `watch` was about."""
 
-    def load(self) -> ResourceSet:
-        """Read what changed."""
-        with self._lock, _uncollected():
-            listing = list_files(self._paths)
+    def load(self, *, news_only: bool = False) -> ResourceSet:
+        """Read what changed. `news_only`: as far as the last look of `watch` saw it, without another one."""
+        with self._lock, paused():
+            known = self._listing if news_only else None
+            listing = known or list_files(self._paths)
             files, vanished = self._read(listing)
             if vanished:
                 # Swapped under our hands: what took its place is there by now.
                 listing = list_files(self._paths)
                 files, _ = self._read(listing)
+            self._listing = listing
             faults = self._keep_unknown(listing, files)
             self._files, self._faults = files, tuple(listing.faults)
             state = (faults, tuple((path, file.faults, file.documents) for path, file in files.items()))
@@ -84,15 +88,22 @@ class FileSource:
     async def watch(self) -> AsyncGenerator[None, None]:
         """Events where the system has them, and a look every `poll_interval_s` wherever it has none."""
         events = Events()
+        where: frozenset[str] = frozenset()
+        looked_everywhere_at = 0.0
         try:
             while True:
-                changed, places = await asyncio.to_thread(self._look)
+                # Events that keep coming from one place must not hide that none come from another.
+                if time.monotonic() - looked_everywhere_at > 2 * self._poll_interval_s:
+                    where = frozenset()
+                if not where:
+                    looked_everywhere_at = time.monotonic()
+                changed, places = await asyncio.to_thread(self._look, where)
                 if self._events and await events.follow(places):
                     again, _ = await asyncio.to_thread(self._look)
                     changed = changed or again
                 if changed:
                     yield
-                await events.wait(self._poll_interval_s)
+                where = await events.wait(self._poll_interval_s)
         finally:
             await events.close()
 
@@ -137,10 +148,15 @@ class FileSource:
         )
         return next(given, len(self._paths)), path.split(os.sep)
 
-    def _look(self) -> tuple[bool, Places]:
-        """Whether something changed that was neither loaded nor announced, and what is to be watched."""
+    def _look(self, where: frozenset[str] = frozenset()) -> tuple[bool, Places]:
+        """Whether something changed that was neither loaded nor announced, and what is to be watched.
+
+        `where` events told of something; nowhere = look everywhere.
+        """
         with self._lock:
-            listing = list_files(self._paths)
+            known = self._listing
+            again = known.again(where) if where and known is not None else None
+            listing = self._listing = again or list_files(self._paths)
             changed = any(
                 not file.settled and listing.files.get(path) == file.signature and _differs(file)
                 for path, file in self._files.items()
@@ -150,18 +166,6 @@ class FileSource:
                 self._announced = listing.files
                 changed = changed or listing.files != loaded or tuple(listing.faults) != self._faults
             return changed or self._state is None, Places.of(listing)
-
-
-@contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
-    """Parsing makes millions of objects and no cycles: looking for some is a third of the time for 20,000 documents."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _taken(path: str, content: Content, known: _File | None) -> _File:

@@ -10,7 +10,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ingressd.errors import Fault, Severity
 from ingressd.sources.contents import Signature, signature, unreadable
@@ -31,6 +31,24 @@ class Listing:
     """Real paths of all folders that a manifest may appear in."""
     named: set[str] = field(default_factory=set)
     """Absolute paths whose own appearance counts: the given ones, and the targets of links."""
+    entries: dict[str, str] = field(default_factory=dict)
+    """Files that stand in a folder themselves, no links: real path -> path."""
+
+    def again(self, reals: Iterable[str]) -> Listing | None:
+        """The listing with only these files looked at; None = something else than what is in them may have changed."""
+        files = dict(self.files)
+        for real in reals:
+            path = self.entries.get(real)
+            if path is None:
+                return None
+            try:
+                status = os.lstat(real)
+            except OSError:
+                return None
+            if not stat.S_ISREG(status.st_mode):
+                return None
+            files[path] = signature(real, status)
+        return replace(self, files=files)
 
 
 def list_files(paths: Iterable[str]) -> Listing:
@@ -115,18 +133,20 @@ class _Walk:
             return
         if stat.S_ISDIR(status.st_mode):
             self._folder(path, real, root)
-        elif manifest:
-            self._file(path, real, status)
+        elif manifest and self._file(path, real, status) and real == link:
+            self.listing.entries[real] = path
 
-    def _file(self, path: str, real: str, status: os.stat_result) -> None:
+    def _file(self, path: str, real: str, status: os.stat_result) -> bool:
+        """Take it, if it is one and was not taken before."""
         if real in self._seen:
-            return
+            return False
         self._seen.add(real)
         if not stat.S_ISREG(status.st_mode):
             what = "a FIFO" if stat.S_ISFIFO(status.st_mode) else "a socket or a device"
             self._fault(Severity.WARNING, "not_a_file", path, f"this is {what}, no file", "remove it, or rename it")
-            return
+            return False
         self.listing.files[path] = signature(real, status)
+        return True
 
     def _outside(self, path: str, real: str, root: str) -> None:
         message = f"the link leads to {shown(real)}, outside of {shown(root)}: it is not followed"

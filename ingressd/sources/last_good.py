@@ -36,7 +36,7 @@ class _Allotment:
     def __init__(self, before: Sequence[Document], after: Sequence[Document]) -> None:
         self._before = before
         self._after = after
-        self._known = {document.digest for document in before}
+        self._known = {document.origin.text for document in before}
         valid = {resource.key for document in after for resource in document.reading.resources}
         self._kept = [[each for each in document.kept if each.key not in valid] for document in after]
         gone = valid.union(resource.key for kept in self._kept for resource in kept)
@@ -62,14 +62,14 @@ class _Allotment:
 
     def _has_just_broken(self, document: Document) -> bool:
         """One that was there before has what it can have."""
-        return _is_broken(document) and document.digest not in self._known
+        return _is_broken(document) and document.origin.text not in self._known
 
     def _anchored(self) -> list[int | None]:
-        by_digest = {document.digest: index for index, document in enumerate(self._before)}
+        by_text = {document.origin.text: index for index, document in enumerate(self._before)}
         by_key = {resource.key: index for index, document in enumerate(self._before) for resource in document.served}
         anchors: list[int | None] = []
         for document in self._after:
-            anchor = by_digest.get(document.digest)
+            anchor = by_text.get(document.origin.text)
             if anchor is None:
                 anchor = next((by_key[each.key] for each in document.reading.resources if each.key in by_key), None)
             anchors.append(anchor)

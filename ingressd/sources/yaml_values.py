@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import yaml
@@ -52,8 +53,11 @@ class Refused(Exception):
         """The line of what it collides with; 0 = it is no collision."""
 
 
-def read_yaml(text: str) -> Any:
-    """The value of the only document in `text`; None when there is none. Raises Refused."""
+def read_yaml(text: str, look: Callable[[yaml.Node], None] | None = None) -> Any:
+    """The value of the only document in `text`; None when there is none. Raises Refused.
+
+    `look` is shown the document's nodes, when there is a value.
+    """
     aliases = "&" in text and "*" in text
     try:
         if aliases:
@@ -66,7 +70,10 @@ def read_yaml(text: str) -> Any:
         raise _character(error, text) from None
     if node is None:
         return None
-    return (_Expansion() if aliases else _Construction()).value(node, 0)
+    value = (_Expansion() if aliases else _Construction()).value(node, 0)
+    if look is not None:
+        look(node)
+    return value
 
 
 def number(text: str) -> int | float | None:

@@ -129,10 +129,9 @@ class App:
             for _ in range(blocks):
                 await response.write(BLOCK)
                 self.sent_bytes += len(BLOCK)
+            await response.write_eof()
         except (ConnectionError, asyncio.CancelledError):
             self.downloads_cut += 1
-            raise
-        await response.write_eof()
         return response
 
     async def _stream_events(self, request: web.Request) -> web.StreamResponse:
@@ -141,10 +140,9 @@ class App:
         try:
             while (event := await self._events.get()) is not None:
                 await response.write(f"data: {event}\n\n".encode())
+            await response.write_eof()
         except (ConnectionError, asyncio.CancelledError):
             self.streams_cut += 1
-            raise
-        await response.write_eof()
         return response
 
     async def _gzip(self, _request: web.Request) -> web.Response:

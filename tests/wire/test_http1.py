@@ -356,9 +356,7 @@ async def test_a_post_that_may_have_been_processed_is_not_repeated() -> None:
         backend(conversation) as two,
         running(snapshot([one.port, two.port])) as edge,
     ):
-        answer = await edge.exchange(
-            b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi"
-        )
+        answer = await edge.exchange(b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi")
         assert answer.startswith(b"HTTP/1.1 502 ")
         assert len(one.peers) + len(two.peers) == 1
 

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import TestClient
 from pytest_aiohttp.plugin import AiohttpClient
+from yarl import URL
 
 from ingressd import __version__
 from ingressd.admin.app import PAGES, make_app
-from ingressd.admin.guard import is_local_host
+from ingressd.admin.guard import OPEN_PAGES, is_local_host
+from ingressd.admin.token import Token
 
 ROUTE = {"host": "shop.localhost", "path": "/", "file": "a.yaml", "line": 3}
 
@@ -182,3 +184,79 @@ def test_addresses_are_local(host: str) -> None:
 @pytest.mark.parametrize("tail", ["", "/", "é"])
 def test_what_an_outsider_could_name_is_not(host: str, tail: str) -> None:
     assert not is_local_host(host + tail)
+
+
+# With a token.
+
+SECRET = "a-secret-of-the-tests-0123456789"
+BEARER = {"Authorization": f"Bearer {SECRET}"}
+
+
+@pytest.fixture
+async def guarded(view: FixedView, aiohttp_client: AiohttpClient) -> Client:
+    token = Token(SECRET)
+    return await aiohttp_client(make_app(view, lambda: token))
+
+
+@pytest.mark.parametrize("path", [path for path, _ in PAGES if path not in OPEN_PAGES] + ["/", "/nowhere"])
+async def test_every_page_but_those_of_probes_demands_the_token(guarded: Client, path: str) -> None:
+    for given in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Basic {SECRET}"}):
+        for method in ("GET", "HEAD", "POST"):
+            answer = await guarded.request(method, path, headers=given)
+            assert answer.status == 401
+            challenge = 'Bearer realm="ingressd"' + (', error="invalid_token"' if given else "")
+            assert answer.headers["WWW-Authenticate"] == challenge
+            assert answer.headers["X-Frame-Options"] == "DENY"
+            assert method == "HEAD" or "error" in await answer.json()
+    assert (await guarded.get(path, headers=BEARER)).status in (200, 404, 500)
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+@pytest.mark.parametrize("host", ["localhost", "proxy.internal.example:9080"])
+async def test_probes_need_no_token_and_can_only_read(guarded: Client, path: str, host: str) -> None:
+    assert (await guarded.get(path, headers={"Host": host})).status == 200
+    assert (await guarded.post(path, headers={"Host": host})).status == 405
+
+
+@pytest.mark.parametrize(
+    "path", ["/healthz/", "/healthz//", "/healthz/../api/v1/routes", "/readyz%2f..%2fmetrics", "/HEALTHZ", "/healthz;x"]
+)
+async def test_what_only_looks_like_a_probe_needs_the_token(guarded: Client, path: str) -> None:
+    answer = await guarded.get(URL(path, encoded=True))
+    assert answer.status == 401
+
+
+async def test_whoever_has_the_token_may_use_any_name_of_the_machine(guarded: Client) -> None:
+    answer = await guarded.get("/api/v1/routes", headers={**BEARER, "Host": "admin.example.com"})
+    assert (answer.status, await answer.json()) == (200, [ROUTE])
+
+
+async def test_a_page_that_dns_led_here_does_not_get_far_without_the_token(guarded: Client) -> None:
+    answer = await guarded.get("/api/v1/routes", headers={"Host": "evil.example", "Origin": "http://evil.example"})
+    assert answer.status == 401
+    assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+async def test_writing_methods_are_refused_with_the_token_too(guarded: Client) -> None:
+    assert (await guarded.delete("/api/v1/routes", headers=BEARER)).status == 405
+
+
+async def test_a_token_that_was_exchanged_counts_from_the_next_request_on(
+    view: FixedView, aiohttp_client: AiohttpClient
+) -> None:
+    tokens = [Token(SECRET)]
+    client = await aiohttp_client(make_app(view, lambda: tokens[-1]))
+    assert (await client.get("/", headers=BEARER)).status == 200
+    tokens.append(Token("the-next-one-0123456789"))
+    assert (await client.get("/", headers=BEARER)).status == 401
+
+
+async def test_wrong_tokens_are_told_once_a_minute_and_never_shown(
+    guarded: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(20):
+        await guarded.get("/", headers={"Authorization": "Bearer a-guess-of-somebody"})
+    (record,) = [record for record in caplog.records if record.name == "ingressd.admin.guard"]
+    assert record.getMessage() == "the admin port refused a wrong token from 127.0.0.1"
+    assert "a-guess" not in caplog.text
+    assert SECRET not in caplog.text

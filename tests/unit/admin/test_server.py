@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from ingressd.admin.server import AdminServer
+from ingressd.settings import Settings
 
 
 class EmptyView:
@@ -40,7 +41,7 @@ class EmptyView:
 async def port() -> AsyncIterator[int]:
     sock = socket.create_server(("127.0.0.1", 0))
     number = sock.getsockname()[1]
-    server = AdminServer(EmptyView())
+    server = AdminServer(EmptyView(), Settings())
     await server.start([sock])
     yield number
     await server.close()

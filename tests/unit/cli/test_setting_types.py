@@ -78,6 +78,6 @@ def test_every_default_is_a_valid_value() -> None:
     default = Settings()
     written = {name: getattr(default, name) for name in TYPES}
     written |= {name: "off" for name, value in written.items() if name.endswith("_port") and value == OFF}
-    written |= {"workers": "auto", "default_certificate": "a:b"}
+    written |= {"workers": "auto", "default_certificate": "a:b", "admin_certificate": "a:b", "admin_token": "x" * 16}
     for name, value in written.items():
         read(name, value)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import ssl
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -330,6 +331,20 @@ def test_a_file_that_cannot_be_read_is_a_fault_and_the_one_before_stays() -> Non
     assert (fault.severity, fault.code, fault.file) == (Severity.ERROR, "certificate_unusable", "site.pem")
     assert fault.message == "--certificate: site.pem: no such file"
     assert compiled(certificates=Certificates(pairs=(UNREADABLE,))).snapshot.certificates == {}
+
+
+def test_a_key_file_that_others_can_read_is_told_and_served() -> None:
+    pair = replace(_files("shop.test"), key_mode=0o644)
+    compilation = compiled(certificates=Certificates(pairs=(pair,), default=pair))
+    assert sorted(compilation.snapshot.certificates) == ["shop.test"]
+    assert [(fault.severity, fault.code, fault.file) for fault in compilation.faults] == [
+        (Severity.WARNING, "key_file_open", "site.key")
+    ] * 2
+    assert compilation.faults[0].message == (
+        "--certificate: site.key can be read by other users of this machine (mode 0644)"
+    )
+    assert compilation.faults[0].hint == "chmod 600 site.key"
+    assert compilation.faults[1].message.startswith("--default-certificate: ")
 
 
 def test_a_file_whose_certificate_expired_is_not_served() -> None:

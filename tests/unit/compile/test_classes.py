@@ -7,13 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingressd.compile.classes import served_ingresses
+from ingressd.compile.kept import Kept
 from ingressd.errors import Fault, Severity
 from tests.unit.compile.manifests import Object, ingress, options, resources, rule
 
 
 def _served(*objects: Object, **changes: bool | str) -> tuple[list[str], list[Fault]]:
     faults: list[Fault] = []
-    served = served_ingresses(resources(*objects), options(**changes), faults)
+    served = served_ingresses(resources(*objects), options(**changes), faults, Kept())
     return [f"{each.namespace}/{each.name}" for each in served], faults
 
 

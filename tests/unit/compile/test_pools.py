@@ -192,6 +192,6 @@ def test_a_hint_prefers_a_similar_name_to_another_namespace() -> None:
 
 
 def test_similar_names_are_looked_for_a_limited_number_of_times() -> None:
-    names = ServiceNames([("shop", "cart")])
-    hints = [names.hint("shop", "crat", by_ingress=True) for _ in range(NEAR_NAMES + 1)]
-    assert hints == ["did you mean cart?"] * NEAR_NAMES + ["add a Service crat in the namespace shop"]
+    paths = [path(f"/{number:02}", f"crat{number:02}") for number in range(NEAR_NAMES + 1)]
+    hints = [fault.hint for fault in compiled(ingress(rules=[rule("a.test", *paths)]), service("crat")).faults]
+    assert hints == ["did you mean crat?"] * NEAR_NAMES + [f"add a Service crat{NEAR_NAMES} in the namespace default"]

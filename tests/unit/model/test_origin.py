@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 
-from ingressd.model.origin import Origin, Position
+from ingressd.model.origin import Origin, Position, marks
+from ingressd.model.shape import Loc
 
 YAML = """\
 # a comment
@@ -49,3 +51,39 @@ def test_a_text_without_nodes_stands_at_its_beginning() -> None:
 
 def test_the_text_is_not_shown() -> None:
     assert "hunter2" not in repr(Origin("f.yaml", 1, "password: hunter2"))
+
+
+LISTED = """\
+apiVersion: v1
+kind: List
+items:
+- spec:
+    defaultBackend:
+      service: {name: web}
+- spec: {rules: [{http: {paths: [{path: /}]}}]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "locs"),
+    [
+        (YAML, [("spec", "rules", 0, "http", "paths", 0), ("spec", "rules", 0, "http", "paths", 1)]),
+        (LISTED, [("items", 0, "spec", "defaultBackend"), ("items", 1, "spec", "rules", 0, "http", "paths", 0)]),
+        ("spec: {rules: {http: {paths: [1]}}}", []),
+        ("spec: [1, 2]", []),
+        ("- 1", []),
+    ],
+)
+def test_a_mark_is_the_position_that_would_be_found(text: str, locs: list[Loc]) -> None:
+    root = yaml.compose(text, Loader=yaml.CSafeLoader)
+    assert root is not None
+    found = marks(root)
+    assert list(found) == locs
+    assert found == {loc: Origin("f.yaml", 1, text).position(loc) for loc in locs}
+
+
+def test_a_mark_is_believed_and_moves_with_its_document() -> None:
+    origin = Origin("f.yaml", 11, "a: 1\n", {("a",): Position(2, 5)})
+    assert origin.position(("a",)) == Position(12, 5)
+    assert origin.position(("b",)) == Position(11, 1)
+    assert origin == Origin("f.yaml", 11, "a: 1\n")

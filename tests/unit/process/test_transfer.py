@@ -58,6 +58,32 @@ def test_a_large_snapshot_goes_in_small_parts() -> None:
     assert _carry(full(sent), Snapshot())[0] == sent
 
 
+def test_a_host_with_very_many_routes_goes_in_pieces_and_keeps_those_that_stayed() -> None:
+    served = _snapshot(1, hosts=2, routes=3 * PART_WEIGHT + 5)
+    name = "h1.example"
+    routes = (*served.hosts[name].routes[:-1], _route(name, "/last"))
+    default = _route(name, "/default")
+    hosts = {**served.hosts, name: VirtualHost(name, routes, default, tls=True), "new": VirtualHost("new", routes[:1])}
+    new = replace(served, generation=2, hosts=hosts)
+    for delta in (diff(served, new), full(new)):
+        carried = [message for message in parts(delta) if isinstance(message, Part)]
+        assert max(len(host.routes) for part in carried for host in part.hosts.values() if host) <= PART_WEIGHT
+        snapshot, changes = _carry(delta, served)
+        assert snapshot == new
+        assert snapshot.hosts["h0.example"] is served.hosts["h0.example"]
+        kept = zip(snapshot.hosts[name].routes[:-1], served.hosts[name].routes[:-1], strict=True)
+        assert all(one is other for one, other in kept)
+        assert changes == diff(served, snapshot)
+
+
+def test_what_is_gone_is_gone_after_a_full_snapshot_too() -> None:
+    served, new = _snapshot(1, hosts=4), _snapshot(2, hosts=2)
+    snapshot, changes = _carry(full(new), served)
+    assert snapshot == new
+    assert changes == diff(served, snapshot)
+    assert changes.hosts == {"h2.example": None, "h3.example": None}
+
+
 def test_changes_keep_every_other_object() -> None:
     served = _snapshot(1, hosts=3)
     changed = VirtualHost("h1.example", (_route("h1.example", "/new"),))

@@ -130,3 +130,19 @@ def test_a_text_that_is_not_yaml_may_still_tell_its_name(text: str, guess: Key |
     (document,) = read_documents("f.yaml", text)
     assert document.unread
     assert document.guess == guess
+
+
+def test_what_compile_asks_the_line_of_is_marked_in_yaml() -> None:
+    path = "{path: /, pathType: Prefix, backend: {service: {name: a, port: {number: 1}}}}"
+    spec = f"spec: {{rules: [{{http: {{paths: [{path}]}}}}]}}"
+    text = f"apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {{name: a}}\n{spec}\n"
+    (document,) = read_documents("f.yaml", text)
+    (resource,) = document.served
+    loc = ("spec", "rules", 0, "http", "paths", 0)
+    assert resource.origin.marks == {loc: (4, 32)}
+    assert resource.position(*loc) == (4, 32)
+
+
+def test_separators_are_whole_lines() -> None:
+    text = "a: 1\n--- # one\nb: |\n  x\n  ---\n---x: 1\n...\nc: ...\n----\n---"
+    assert [(line, part.splitlines()[0]) for line, part in split(text)] == [(1, "a: 1"), (3, "b: |"), (8, "c: ...")]

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ingressd.model.resource_set import ResourceSet
+from ingressd.sources.contents import read_content
 from ingressd.sources.files import FileSource
 from ingressd.sources.folders import Listing, list_files
 
@@ -309,3 +310,33 @@ def after_listing(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]
         return found
 
     monkeypatch.setattr("ingressd.sources.files.list_files", listing)
+
+
+def test_news_are_loaded_as_the_last_look_saw_them(source: FileSource, folder: Path) -> None:
+    source.load()
+    (folder / "c.yaml").write_text(service("c"))
+    assert names(source.load(news_only=True)) == "ab"
+    assert names(source.load()) == "abc"
+
+
+def test_a_file_that_went_away_since_the_last_look_is_looked_for(source: FileSource, folder: Path) -> None:
+    source.load()
+    for file in (folder / "a.yaml", folder / "b.yaml"):
+        file.write_text(service("x"))
+    source.load()
+    (folder / "a.yaml").rename(folder / "z.yaml")
+    assert [each.file for each in source.load(news_only=True).services.values()] == [f"{folder}/b.yaml"]
+
+
+def test_a_file_that_grows_while_it_is_read_is_read_to_its_end(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = folder / "a.yaml"
+    real = os.fstat
+
+    def early(descriptor: int) -> os.stat_result:
+        found = real(descriptor)
+        with path.open("a") as file:
+            file.write("# more\n")
+        return found
+
+    monkeypatch.setattr("ingressd.sources.contents.os.fstat", early)
+    assert read_content(str(path)).data == path.read_bytes()

@@ -137,3 +137,31 @@ def test_everything_that_a_manifest_may_appear_in_is_named(tmp_path: Path) -> No
     listing = list_files(["d", "file.yaml"])
     assert listing.folders == {str(tmp_path / "real"), str(tmp_path / "real/sub")}
     assert listing.named == {str(tmp_path / "d"), str(tmp_path / "real"), str(tmp_path / "file.yaml")}
+
+
+def test_files_that_were_written_are_looked_at_again_alone() -> None:
+    put("d/a.yaml", "d/b.yaml", "d/sub/c.yaml")
+    before = list_files(["d"])
+    Path("d/sub/c.yaml").write_text("a: 22\n", encoding="utf-8")
+    Path("d/b.yaml").write_text("a: 22\n", encoding="utf-8")
+    again = before.again([os.path.realpath("d/sub/c.yaml")])
+    assert again is not None
+    assert list(again.files) == list(before.files)
+    assert again.files["d/sub/c.yaml"] == list_files(["d"]).files["d/sub/c.yaml"] != before.files["d/sub/c.yaml"]
+    assert again.files["d/b.yaml"] == before.files["d/b.yaml"]
+    assert again.folders == before.folders
+
+
+@pytest.mark.parametrize("name", ["new.yaml", "gone.yaml", "link.yaml", "target.yaml", "folder.yaml", "fifo.yaml", "."])
+def test_what_may_change_more_than_the_content_of_a_file_is_looked_for_everywhere(name: str) -> None:
+    put("d/a.yaml", "d/gone.yaml", "d/zz/target.yaml", "d/folder.yaml", "d/fifo.yaml")
+    Path("d/link.yaml").symlink_to("zz/target.yaml")
+    before = list_files(["d"])
+    put("d/new.yaml")
+    for each in ("d/gone.yaml", "d/folder.yaml", "d/fifo.yaml"):
+        Path(each).unlink()
+    Path("d/folder.yaml").mkdir()
+    os.mkfifo("d/fifo.yaml")
+    place = f"d/zz/{name}" if name == "target.yaml" else f"d/{name}"
+    assert before.again([os.path.abspath(place)]) is None
+    assert before.again([os.path.abspath("d/a.yaml"), os.path.abspath(place)]) is None

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ingressd.model.resource_set import ResourceSet
+from ingressd.sources.events import Places
 from ingressd.sources.files import FileSource
 
 NEVER_S = 3600.0
@@ -32,18 +33,18 @@ class Follower:
         self.source = source
         self.found = ResourceSet()
         self.yields = 0
-        self._news = asyncio.Condition()
+        self.news = asyncio.Condition()
 
     async def run(self) -> None:
         async for _ in self.source.watch():
             self.yields += 1
-            self.found = await asyncio.to_thread(self.source.load)
-            async with self._news:
-                self._news.notify_all()
+            self.found = await asyncio.to_thread(self.source.load, news_only=True)
+            async with self.news:
+                self.news.notify_all()
 
     async def until(self, wanted: dict[str, int]) -> None:
-        async with self._news:
-            await self._news.wait_for(lambda: ports(self.found) == wanted)
+        async with self.news:
+            await self.news.wait_for(lambda: ports(self.found) == wanted)
 
 
 @asynccontextmanager
@@ -244,3 +245,37 @@ async def test_the_watch_ends_without_a_trace(folder: Path) -> None:
         await follower.until({"a": 81, "b": 80})
         assert len(listeners()) == 1
     assert not listeners()
+
+
+async def test_an_edit_of_one_file_is_found_without_a_look_at_the_others(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = FileSource((str(folder),), poll_interval_s=NEVER_S)
+    async with following(source) as follower:
+        write(folder / "new.yaml", service("new"))
+        await follower.until({"a": 80, "b": 80, "new": 80})
+
+        def refuse(_: object) -> None:
+            raise AssertionError("everything was looked at")
+
+        monkeypatch.setattr("ingressd.sources.files.list_files", refuse)
+        write(folder / "sub" / "b.yaml", service("b", 81))
+        await follower.until({"a": 80, "b": 81, "new": 80})
+        replace(folder / "new.yaml", service("new", 82))
+        await follower.until({"a": 80, "b": 81, "new": 82})
+
+
+async def test_edits_of_one_file_do_not_hide_a_place_without_events(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    concern = Places.concern
+    monkeypatch.setattr(Places, "concern", lambda places, path: path.endswith("a.yaml") and concern(places, path))
+    source = FileSource((str(folder),), poll_interval_s=0.2)
+    async with following(source) as follower:
+        write(folder / "sub" / "b.yaml", service("b", 81))
+        port = 80
+        while ports(follower.found).get("b") != 81:
+            port += 1
+            write(folder / "a.yaml", service("a", port))
+            async with follower.news:
+                await follower.news.wait()

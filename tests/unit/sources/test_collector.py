@@ -1,0 +1,52 @@
+"""The garbage collector stands aside in a block, and takes up its work afterwards as it was."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+
+import pytest
+
+from ingressd.sources.collector import MANY, paused
+
+
+@pytest.fixture(autouse=True)
+def _collecting() -> Iterator[None]:
+    assert gc.isenabled()
+    yield
+    gc.unfreeze()
+    gc.enable()
+
+
+def test_nothing_is_collected_in_the_block_and_in_those_inside() -> None:
+    with paused():
+        assert not gc.isenabled()
+        with paused():
+            assert not gc.isenabled()
+        assert not gc.isenabled()
+    assert gc.isenabled()
+
+
+def test_a_block_that_fails_ends_the_pause() -> None:
+    with pytest.raises(ValueError, match="no"), paused():
+        raise ValueError("no")
+    assert gc.isenabled()
+
+
+def test_a_collector_that_was_off_stays_off() -> None:
+    gc.disable()
+    with paused(freeze=True):
+        pass
+    assert not gc.isenabled()
+
+
+@pytest.mark.parametrize(
+    ("objects", "freeze", "frozen"), [(MANY * 2, True, True), (MANY * 2, False, False), (9, True, False)]
+)
+def test_many_new_objects_are_kept_from_the_collector_when_they_stay(objects: int, freeze: bool, frozen: bool) -> None:
+    gc.collect()
+    before = gc.get_freeze_count()
+    with paused(freeze=freeze):
+        made: list[list[object]] = [[] for _ in range(objects)]
+    assert (gc.get_freeze_count() - before >= objects) == frozen
+    assert len(made) == objects
