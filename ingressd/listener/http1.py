@@ -2,6 +2,8 @@
 
 Bytes enter from the transport; heads become Exchanges, body bytes go to the exchange in progress. Requests
 are answered in order, one at a time. It never knows routes or endpoints.
+
+Longer than other modules on purpose: what each event of the transport means in each state stands in one place.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 In: a RequestHead from the listener, events from an UpstreamConnection. Out: bytes to both, one log entry.
 Everything runs in the callbacks of the two connections; only a dial is a task. It never sees a manifest.
 
-Longer than other modules on purpose: its events may come in any order, so what each of them means in each state stands in
-one place (docs/decisions/0001).
+Longer than other modules on purpose: its events may come in any order, and what each of them means in each state
+stands in one place (docs/decisions/0001).
 """
 
 from __future__ import annotations
@@ -60,13 +60,13 @@ class Exchange:
         "_pool",
         "_request_bytes",
         "_sent",
-        "_started",
         "_tried",
         "_tunnel",
         "_upgrading",
         "_upstream_started",
         "attempts",
         "authority",
+        "began",
         "bytes_out",
         "client_address",
         "client_port",
@@ -95,7 +95,7 @@ class Exchange:
         self._context = context
         self._downstream = downstream
         self._head = head
-        self._started = time.monotonic()
+        self.began = time.monotonic()
         self.started_at = time.time()
         if head is not None:
             self.method = head.method
@@ -244,14 +244,14 @@ class Exchange:
 
     def _attempt(self) -> None:
         pool = self._pool
-        endpoint = None if pool is None else pool.pick(self._tried)
+        endpoint = None if pool is None else pool.pick(self._tried, self)
         if endpoint is None or pool is None:
             self.answer(LocalReply(503, Reason.NO_ENDPOINTS, "no endpoint is ready"))
             return
         self.attempts += 1
         self._sent = False
         self.upstream_address = endpoint.key
-        self._upstream_started = self._started if self.attempts == 1 else time.monotonic()
+        self._upstream_started = self.began if self.attempts == 1 else time.monotonic()
         if not self._fresh_only:
             connection = endpoint.take_idle()
             if connection is not None:
@@ -541,7 +541,7 @@ class Exchange:
         """Count and log, once, whatever happened."""
         self.ended = True
         now = time.monotonic()
-        self.duration_s = now - self._started
+        self.duration_s = now - self.began
         if self.attempts:
             self.upstream_duration_s = now - self._upstream_started
         context = self._context

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
-import ssl
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,11 +13,10 @@ from typing import Any
 import pytest
 
 from ingressd.sources.events import SETTLE_MS
-from ingressd.table.certificate import Certificate
 from tests.support import site as manifests
 from tests.support.app import App, app
-from tests.support.certificates import issue, names_of, trusting
-from tests.support.program import PATIENCE_S, Program, running, until
+from tests.support.certificates import issue
+from tests.support.program import Program, running, until
 from tests.support.site import Site
 from tests.support.steady import Steady
 
@@ -134,6 +131,37 @@ def test_a_moved_file_changes_nothing(live: World) -> None:
     live.counted(1)
 
 
+def test_an_edit_that_leaves_size_and_time_of_the_file_is_seen(live: World) -> None:
+    """As `cp --preserve` and archives write; both ports have as many digits."""
+    host = "preserved.localhost"
+    old, new = _text(host, live.one), _text(host, live.two)
+    assert len(old) == len(new)
+    path = live.site.write("preserved.yaml", old)
+    live.counted(1)
+    status = path.stat()
+    path.write_text(new)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    live.counted(1)
+    live.answers(host, (200, "two"))
+    path.unlink()
+    live.counted(1)
+
+
+def test_the_target_of_a_link_is_followed(live: World) -> None:
+    target = live.site.folder / "elsewhere" / "linked.txt"
+    target.parent.mkdir()
+    target.write_text(_text("linked.localhost", live.one))
+    link = live.site.file("linked.yaml")
+    link.symlink_to("elsewhere/linked.txt")
+    live.counted(1)
+    target.write_text(_text("linked.localhost", live.two))
+    live.counted(1)
+    live.answers("linked.localhost", (200, "two"))
+    link.unlink()
+    live.counted(1)
+    shutil.rmtree(target.parent)
+
+
 def test_a_folder_that_is_moved_in_is_served_and_followed(live: World, tmp_path: Path) -> None:
     draft = Site(tmp_path / "team")
     draft.write("first.yaml", _text("team-one.localhost", live.one))
@@ -168,46 +196,17 @@ def test_a_folder_that_is_filled_file_by_file_is_served_whole(live: World) -> No
 
 def test_the_swap_of_a_mounted_config_map_is_one_edit(live: World) -> None:
     volume = live.site.folder / "volume"
-    _fill(volume, "..2030_01_01", _text("volume.localhost", live.one))
+    manifests.mount(volume, "..2030_01_01", _text("volume.localhost", live.one))
     (volume / "routes.yaml").symlink_to("..data/routes.yaml")
     live.counted(1)
     live.answers("volume.localhost", (200, "one"))
-    _fill(volume, "..2030_01_02", _text("volume.localhost", live.two))
+    manifests.mount(volume, "..2030_01_02", _text("volume.localhost", live.two))
     shutil.rmtree(volume / "..2030_01_01")
     live.counted(1)
     live.answers("volume.localhost", (200, "two"))
     shutil.rmtree(volume)
     live.counted(1)
     live.missing("volume.localhost")
-
-
-def test_a_mounted_config_map_may_be_all_there_is(tmp_path: Path) -> None:
-    """The volume itself is the given folder, and a file of another one is given by name."""
-    with app("one") as one, app("two") as two:
-        volumes = [tmp_path / "folder", tmp_path / "single"]
-        hosts = ["folder.localhost", "single.localhost"]
-        for volume, host in zip(volumes, hosts, strict=True):
-            _fill(volume, "..2030_01_01", _text(host, one))
-            (volume / "routes.yaml").symlink_to("..data/routes.yaml")
-        with running(tmp_path / "log", str(volumes[0]), str(volumes[1] / "routes.yaml")) as program:
-            generation = 1
-            for number, to in enumerate((two, one, two), 2):
-                for volume, host in zip(volumes, hosts, strict=True):
-                    _fill(volume, f"..2030_01_0{number}", _text(host, to))
-                    shutil.rmtree(volume / f"..2030_01_0{number - 1}")
-                    generation += 1
-                    program.until_served(generation)
-                    assert program.get(host=host) == (200, to.name)
-            assert program.generation == generation
-            assert program.api("faults") == []
-
-
-def _fill(volume: Path, version: str, text: str) -> None:
-    """One version of a mounted ConfigMap, as the kubelet writes it: a folder, a link, a rename over the old link."""
-    (volume / version).mkdir(parents=True)
-    (volume / version / "routes.yaml").write_text(text)
-    (volume / "..data_tmp").symlink_to(version)
-    (volume / "..data_tmp").rename(volume / "..data")
 
 
 def test_taking_tls_away_ends_the_redirect(live: World) -> None:
@@ -344,192 +343,3 @@ def test_sighup_counts_although_nothing_was_edited(live: World) -> None:
     live.counted(1)
     newest = live.program.api("reloads")[0]
     assert (newest["trigger"], newest["added"], newest["changed"], newest["removed"]) == ("signal", 0, 0, 0)
-
-
-# Certificates.
-
-
-class TlsClient:
-    """A connection by HTTPS that is kept."""
-
-    def __init__(self, program: Program, host: str) -> None:
-        plain = socket.create_connection(("127.0.0.1", program.port("https")), timeout=PATIENCE_S)
-        self._host = host
-        self._socket = trusting().wrap_socket(plain, server_hostname=host)
-        self.names = names_of(self._socket)
-        certificate = self._socket.getpeercert(binary_form=True)
-        assert certificate is not None
-        self.certificate = ssl.DER_cert_to_PEM_cert(certificate).encode()
-
-    def get(self) -> bytes:
-        self._socket.sendall(f"GET / HTTP/1.1\r\nHost: {self._host}\r\n\r\n".encode())
-        answer = b""
-        while not answer.endswith((b"one", b"two")):
-            data = self._socket.recv(65536)
-            assert data, answer
-            answer += data
-        return answer
-
-    def close(self) -> None:
-        self._socket.close()
-
-
-def _shown(program: Program, host: str) -> bytes:
-    """The certificate that a new client sees."""
-    client = TlsClient(program, host)
-    client.close()
-    return client.certificate
-
-
-def _leaf(certificate: Certificate) -> bytes:
-    end = b"-----END CERTIFICATE-----\n"
-    return certificate.chain_pem[: certificate.chain_pem.index(end) + len(end)]
-
-
-def test_a_new_secret_is_shown_to_new_clients_and_costs_old_ones_nothing(live: World) -> None:
-    old, new = (issue("secret.localhost") for _ in range(2))
-    routes = live.site.write(
-        "secret-route.yaml", manifests.routed("secret", "secret.localhost", live.one.port, secret="pair")
-    )
-    path = live.site.write("secret.yaml", manifests.secret("pair", old))
-    live.counted(1)
-    before = TlsClient(live.program, "secret.localhost")
-    assert before.certificate == _leaf(old)
-    assert before.get().startswith(b"HTTP/1.1 200 OK\r\n")
-    manifests.replace(path, manifests.secret("pair", new))
-    live.counted(1)
-    for _ in range(ENOUGH):
-        assert _shown(live.program, "secret.localhost") == _leaf(new)
-    assert before.get().startswith(b"HTTP/1.1 200 OK\r\n")
-    # One that cannot be used leaves the one before.
-    manifests.replace(path, manifests.secret("pair", new).replace("tls.key:", "tls.other:"))
-    live.counted(1)
-    assert _shown(live.program, "secret.localhost") == _leaf(new)
-    assert [fault["severity"] for fault in live.program.faults(path)] == ["error"]
-    assert before.get().startswith(b"HTTP/1.1 200 OK\r\n")
-    before.close()
-    path.unlink()
-    routes.unlink()
-    live.counted(1)
-
-
-class PemFiles:
-    """A certificate and its key, on disk."""
-
-    def __init__(self, folder: Path, name: str) -> None:
-        self._chain, self._key = folder / f"{name}.crt", folder / f"{name}.key"
-        self.option = f"{self._chain}:{self._key}"
-
-    def write(self, certificate: Certificate) -> Certificate:
-        for path, pem in ((self._chain, certificate.chain_pem), (self._key, certificate.key_pem)):
-            manifests.replace(path, pem.decode())
-        return certificate
-
-
-def test_certificate_files_are_followed(tmp_path: Path) -> None:
-    site = Site(tmp_path / "site")
-    named, default = PemFiles(tmp_path, "named"), PemFiles(tmp_path, "default")
-    first = named.write(issue("named.localhost")), default.write(issue("anything.localhost"))
-    options = (f"--certificate={named.option}", f"--default-certificate={default.option}")
-    with (
-        app("one") as one,
-        running(tmp_path / "log", str(site.folder), "--https-port=0", "--poll-interval=0.1", *options) as program,
-    ):
-        site.route("named.localhost", one)
-        program.until_answers((200, "one"), host="named.localhost")
-        kept = TlsClient(program, "named.localhost")
-        assert kept.certificate == _leaf(first[0])
-        assert _shown(program, "other.localhost") == _leaf(first[1])
-        second = named.write(issue("named.localhost")), default.write(issue("anything.localhost"))
-        until(lambda: _shown(program, "named.localhost") == _leaf(second[0]), "the new certificate")
-        until(lambda: _shown(program, "other.localhost") == _leaf(second[1]), "the new default certificate")
-        for _ in range(ENOUGH):
-            assert _shown(program, "named.localhost") == _leaf(second[0])
-        assert kept.get().startswith(b"HTTP/1.1 200 OK\r\n")
-        kept.close()
-        assert "certificates" in {reload["trigger"] for reload in program.api("reloads")}
-        assert [fault for fault in program.api("faults") if fault["severity"] == "error"] == []
-
-
-# What is given on the command line.
-
-
-def test_without_events_the_folder_is_compared(tmp_path: Path) -> None:
-    site = Site(tmp_path / "site")
-    with app("one") as one, app("two") as two:
-        path = site.route("a.localhost", one)
-        with (
-            running(tmp_path / "log", str(site.folder), "--no-watch-events", "--poll-interval=0.2") as program,
-            Steady(program, "a.localhost", "one"),
-        ):
-            site.route("b.localhost", two, "b.yaml")
-            program.until_served(2)
-            assert program.get(host="b.localhost") == (200, "two")
-            Site(site.folder / "new").route("c.localhost", two, "c.yaml")
-            program.until_served(3)
-            assert program.get(host="c.localhost") == (200, "two")
-            site.file("b.yaml").unlink()
-            program.until_served(4)
-            assert program.get(host="b.localhost")[0] == 404
-            path.write_text(path.read_text() + "# a remark\n")
-            program.until_served(5)
-            assert [reload["generation"] for reload in program.api("reloads")] == [5, 4, 3, 2, 1]
-
-
-def test_files_and_several_folders_are_followed(tmp_path: Path) -> None:
-    first, second, single = Site(tmp_path / "first"), Site(tmp_path / "second"), Site(tmp_path / "single")
-    with app("one") as one, app("two") as two:
-        first.route("first.localhost", one, "f.yaml")
-        second.route("second.localhost", one, "s.yaml")
-        file = single.route("file.localhost", one, "file.yaml")
-        single.route("beside.localhost", one, "beside.yaml")
-        paths = [str(first.folder), str(second.folder), str(file)]
-        with running(tmp_path / "log", *paths) as program:
-            hosts = [f"{name}.localhost" for name in ("first", "second", "file")]
-            assert [program.get(host=host) for host in hosts] == [(200, "one")] * 3
-            assert program.get(host="beside.localhost")[0] == 404
-            first.route("first.localhost", two, "f.yaml")
-            program.until_served(2)
-            second.route("second.localhost", two, "s.yaml")
-            program.until_served(3)
-            single.route("file.localhost", two, "file.yaml")
-            program.until_served(4)
-            assert [program.get(host=host) for host in hosts] == [(200, "two")] * 3
-            file.write_text(file.read_text().replace(str(two.port), str(one.port)))
-            program.until_served(5)
-            assert program.get(host="file.localhost") == (200, "one")
-            single.route("beside.localhost", two, "beside.yaml")
-            shutil.rmtree(second.folder)
-            until(lambda: program.faults(second.folder), "the fault of the missing folder")
-            assert program.get(host="second.localhost") == (200, "two"), "a folder that is gone keeps its routes"
-            second.folder.mkdir()
-            second.route("back.localhost", one, "s.yaml")
-            until(lambda: program.get(host="back.localhost") == (200, "one"), "the folder that is back")
-            assert program.get(host="second.localhost")[0] == 404
-            assert program.faults(second.folder) == []
-
-
-def test_strict_is_for_the_start_only(tmp_path: Path) -> None:
-    site = Site(tmp_path / "site")
-    with app("one") as one:
-        path = site.route("a.localhost", one)
-        with running(tmp_path / "log", str(site.folder), "--strict") as program:
-            path.write_text("kind: [")
-            until(lambda: program.faults(path), "the fault")
-            assert program.get() == (200, "one")
-
-
-def test_settings_are_read_at_the_start_and_never_again(tmp_path: Path) -> None:
-    site = Site(tmp_path / "site")
-    site.write("tls.yaml", manifests.routed("tls", "tls.localhost", 9, secret="pair"))
-    site.write("secret.yaml", manifests.secret("pair", issue("tls.localhost")))
-    settings = tmp_path / "settings.yaml"
-    settings.write_text("https_redirect_port: 1111\n")
-    arguments = (str(site.folder), "--https-port=0", f"--settings={settings}")
-    with running(tmp_path / "log", *arguments) as program:
-        settings.write_text("https_redirect_port: 2222\n")
-        program.signal(signal.SIGHUP)
-        program.until_served(2)
-        explained = program.api("explain?url=http://tls.localhost/")["outcome"]
-        assert explained["headers"]["Location"] == "https://tls.localhost:1111/"
-        assert program.get(host="tls.localhost")[0] == 308

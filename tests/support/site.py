@@ -101,6 +101,14 @@ def replace(path: Path, text: str) -> None:
     draft.rename(path)
 
 
+def mount(volume: Path, version: str, text: str) -> None:
+    """One version of a mounted ConfigMap, as the kubelet writes it: a folder, a link, a rename over the old link."""
+    (volume / version).mkdir(parents=True)
+    (volume / version / "routes.yaml").write_text(text)
+    (volume / "..data_tmp").symlink_to(version)
+    (volume / "..data_tmp").rename(volume / "..data")
+
+
 class Site:
     """A folder of manifests."""
 
