@@ -85,8 +85,10 @@ class Settings:
     default_backend: str = ""
     """NAMESPACE/SERVICE:PORT that takes what no rule takes; empty = 404."""
     drain_timeout_s: float = 25.0
-    proxy_mode: str = "nftables"
-    scheduler: str = "rr"
+    proxy_mode: str = "ipvs"
+    """kube-proxy's: `nftables` and `iptables` pick at random, `ipvs` by the scheduler."""
+    scheduler: str = "auto"
+    """A name of balancing/registry.py; `auto` = as proxy_mode says."""
     trusted_proxies: tuple[str, ...] = ()
     """CIDRs whose X-Forwarded-* and Forwarded fields are believed."""
     forwarded_header: bool = True
@@ -121,6 +123,13 @@ class Settings:
     upgrade_timeout_s: float = 60.0
     """By when a new version must be ready."""
     limits: Limits = field(default_factory=Limits)
+
+    @property
+    def default_scheduler(self) -> str:
+        """Picks for Services that name none (docs/decisions/0014)."""
+        if self.scheduler != "auto":
+            return self.scheduler
+        return "rr" if self.proxy_mode == "ipvs" else "random"
 
     def to_json(self) -> str:
         """One line of JSON that `from_json` reads back."""

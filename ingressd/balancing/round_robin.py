@@ -3,34 +3,51 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Generic
 
-from ingressd.balancing.base import T
+from ingressd.balancing.base import Request, T
 
 
 class RoundRobin(Generic[T]):
-    """Each target in turn, from a random start, so that workers do not all begin with the same one."""
+    """Each target in turn."""
 
-    __slots__ = ("_next", "_targets")
+    __slots__ = ("_dice", "_last", "_targets")
 
-    def __init__(self) -> None:
+    def __init__(self, dice: random.Random) -> None:
+        self._dice = dice
         self._targets: Sequence[T] = ()
-        self._next = random.randrange(1 << 16)
+        self._last = 0
+        """Whose turn it was."""
 
-    def update(self, targets: Sequence[T]) -> None:
-        """The turn goes on at the same place."""
-        self._targets = tuple(target for target in targets if target.weight > 0)
+    def update(self, targets: Mapping[T, int]) -> None:
+        """The turn goes on after the target that had it last, or the nearest before it that stays."""
+        before = self._targets
+        self._targets = tuple(target for target, weight in targets.items() if weight > 0)
+        self._last = place_after(before, self._last, self._targets, self._dice)
 
-    def pick(self, tried: Collection[T]) -> T | None:
+    def pick(self, tried: Collection[T], request: Request) -> T | None:
         """The next target in turn that was not tried."""
         targets = self._targets
         count = len(targets)
-        for turn in range(self._next + 1, self._next + 1 + count):
+        for turn in range(self._last + 1, self._last + 1 + count):
             target = targets[turn % count]
             if target not in tried:
                 if not tried:
-                    # A second attempt takes nobody's turn: else every request would begin at an endpoint that is down.
-                    self._next = turn
+                    self._last = turn
                 return target
         return None
+
+
+def place_after(before: Sequence[T], last: int, after: Sequence[T], dice: random.Random) -> int:
+    """The place in `after` of whoever had the turn in `before`, or of the nearest one before it that is still there.
+
+    A random one when there is none, so that workers do not all begin with the same target.
+    """
+    places = {target: place for place, target in enumerate(after)}
+    count = len(before)
+    for turn in range(last, last - count, -1):
+        place = places.get(before[turn % count])
+        if place is not None:
+            return place
+    return dice.randrange(len(after)) if after else 0

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 import ingressd
-from ingressd.cli import certs, check, demo, diff, explain, routes, run
+from ingressd.cli import certs, check, demo, diff, explain, routes, run, simulate
 from ingressd.cli.console import USAGE, complain, silence_stdout
 from ingressd.errors import StartupError
 
@@ -46,6 +46,7 @@ app.command("check", short_help="Show every mistake in manifests.")(check.check)
 app.command("routes", short_help="Show the table that manifests make.")(routes.routes)
 app.command("explain", short_help="Say which rule takes a request, and why.")(explain.explain)
 app.command("diff", short_help="Show which routes an edit changes.")(diff.diff)
+app.command("simulate", short_help="Show whom the schedulers pick.")(simulate.simulate)
 app.command("demo", short_help="Serve the examples, with apps behind them.")(demo.demo)
 app.add_typer(certs.app, name="certs")
 

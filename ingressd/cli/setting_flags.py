@@ -111,14 +111,14 @@ FLAGS = (
     SettingFlag(
         "proxy_mode",
         "--proxy-mode",
-        "kube-proxy's mode; so far every endpoint is picked by --scheduler. Later: iptables, ipvs.",
+        "kube-proxy's: nftables and iptables pick an endpoint at random, ipvs by --scheduler, rr if there is none.",
         "MODE",
         compiles=True,
     ),
     SettingFlag(
         "scheduler",
         "--scheduler",
-        "How the next endpoint is picked: rr, in turn. Later: wrr, lc, wlc, sh, dh, sed, nq and more.",
+        "Picks the endpoint: rr, wrr, lc, wlc, sh, dh, sed, nq, random, p2c, ewma, maglev; auto: by --proxy-mode.",
         "NAME",
         compiles=True,
     ),

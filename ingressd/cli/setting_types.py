@@ -110,17 +110,14 @@ def _items(separator: str) -> Callable[[object], object]:
     return split
 
 
-def one_of(built: Iterable[str], later: Iterable[str] = ()) -> Any:
-    """A word out of `built`; a word out of `later` is refused as not built yet."""
-    built = tuple(built)
-    later = tuple(word for word in later if word not in built)
+def one_of(words: Iterable[str]) -> Any:
+    """A word out of `words`."""
+    known = tuple(words)
 
     def check(value: str) -> str:
-        if value in built:
+        if value in known:
             return value
-        choice = " or ".join(built) if len(built) < 3 else f"{', '.join(built[:-1])} or {built[-1]}"
-        if value in later:
-            raise ValueError(f"{value} is not built yet; choose {choice}")
+        choice = " or ".join(known) if len(known) < 3 else f"{', '.join(known[:-1])} or {known[-1]}"
         raise ValueError(f"{value!r} is not known; choose {choice}")
 
     return Annotated[str, AfterValidator(check)]
@@ -159,8 +156,8 @@ TYPES: Mapping[str, Any] = {
     "classless": bool,
     "default_backend": Backend,
     "drain_timeout_s": Seconds,
-    "proxy_mode": one_of(["nftables"], ["iptables", "ipvs"]),
-    "scheduler": one_of(SCHEDULERS, ["wrr", "lc", "wlc", "sh", "dh", "sed", "nq", "random", "p2c", "ewma", "maglev"]),
+    "proxy_mode": one_of(["nftables", "iptables", "ipvs"]),
+    "scheduler": one_of([*SCHEDULERS, "auto"]),
     "trusted_proxies": Cidrs,
     "forwarded_header": bool,
     "https_redirect_port": RedirectPort,

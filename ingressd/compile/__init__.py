@@ -1,8 +1,10 @@
 """Resources and endpoints become a Snapshot and Faults. Pure: no I/O, no clock.
 
 compiler.py the steps in their order · options.py what the operator decided · classes.py which Ingresses are served ·
-rules.py rules become routes, in their order of precedence · policies.py annotations become filters · pools.py Services
-become pools, and questions for discovery · slices.py the endpoints that are written down · service_names.py what a
-missing Service may be · certificates.py Secrets and files become certificates · compilation.py what comes out, and what
-people are shown of it.
+certificates.py Secrets and files become certificates · rules.py what one Ingress says becomes its routes ·
+policies.py annotations become filters · hosts.py the routes of all become virtual hosts, in their order of precedence
+· backends.py which pools they need · pools.py a Service port becomes a pool, or questions for discovery · made.py
+such a pool with what it was made of · slices.py the endpoints that are written down · service_names.py what a missing
+Service may be · kept.py what a run leaves to the next one · compilation.py what comes out, and what people are shown
+of it.
 """

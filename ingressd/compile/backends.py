@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ingressd.compile.kept import Kept
-from ingressd.compile.pools import BACKEND_RESOURCE, SERVICE_MISSING, Made, PoolMaker, PoolName, Refusal
+from ingressd.compile.made import BACKEND_RESOURCE, SERVICE_MISSING, Made, PoolName, Refusal
+from ingressd.compile.pools import PoolMaker
 from ingressd.compile.rules import Fragment
 from ingressd.compile.service_names import NEAR_NAMES, ServiceNames
 from ingressd.discovery.base import Query

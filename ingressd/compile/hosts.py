@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from ingressd.compile.kept import Kept
+from ingressd.compile.made import PoolName
 from ingressd.compile.options import CompileOptions
-from ingressd.compile.pools import PoolName
 from ingressd.compile.rules import DEFAULT_LOC, Fragment, HostPart, Placed, Taken
 from ingressd.errors import Fault, Severity
 from ingressd.model.ingress import Ingress

@@ -66,7 +66,7 @@ class CompileOptions:
             nginx_class=settings.nginx_class,
             classless=settings.classless,
             default_backend=settings.default_backend,
-            scheduler=settings.scheduler,
+            scheduler=settings.default_scheduler,
             discovery=settings.discovery,
             external_name_allow=settings.external_name_allow,
             https_port=https_port,

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import NamedTuple
 
 from ingressd.balancing.registry import SCHEDULERS
+from ingressd.compile.made import BACKEND_RESOURCE, SERVICE_MISSING, Evidence, Made, PoolName, Refusal, refused
 from ingressd.compile.options import CompileOptions
 from ingressd.compile.slices import endpoints_of, slices_of, target_number
+from ingressd.compile.weights import WEIGHTS_ANNOTATION, weighted
 from ingressd.discovery.base import Answer, Query
 from ingressd.errors import Fault, Severity
-from ingressd.model.endpoint_slice import EndpointSlice
-from ingressd.model.endpoints import Endpoints
-from ingressd.model.ingress import Backend, BackendPort
 from ingressd.model.resource import Resource
 from ingressd.model.resource_set import ResourceSet
 from ingressd.model.service import Service, ServicePort
@@ -30,11 +28,7 @@ from ingressd.table.pool import Pool
 DISCOVERY_ANNOTATION = "ingressd.dev/discovery"
 ENDPOINTS_ANNOTATION = "ingressd.dev/endpoints"
 SCHEDULER_ANNOTATION = "ingressd.dev/scheduler"
-SERVICE_ANNOTATIONS = (DISCOVERY_ANNOTATION, ENDPOINTS_ANNOTATION, SCHEDULER_ANNOTATION)
-
-SERVICE_MISSING = "service_missing"
-BACKEND_RESOURCE = "backend_resource"
-"""Codes of refusals that somebody asks for."""
+SERVICE_ANNOTATIONS = (DISCOVERY_ANNOTATION, ENDPOINTS_ANNOTATION, SCHEDULER_ANNOTATION, WEIGHTS_ANNOTATION)
 
 TLS_PROTOCOLS = frozenset({"https", "kubernetes.io/wss"})
 PLAIN_PROTOCOLS = frozenset({"http", "kubernetes.io/ws", ""})
@@ -55,64 +49,6 @@ class _Found(NamedTuple):
     """Why there are none, if there are none."""
     guarded: bool = False
     """The answers are an ExternalName's: they may not lead everywhere."""
-
-
-class PoolName(NamedTuple):
-    """A port of a Service as a backend names it."""
-
-    namespace: str
-    service: str
-    """Of a backend that is no Service, its kind and name with a slash between them, which no name of a Service has."""
-    port: str
-    """By name or number."""
-
-    @property
-    def id(self) -> str:
-        """That of its Pool."""
-        return f"{self.namespace}/{self.service}:{self.port}"
-
-
-class Refusal(NamedTuple):
-    """Why a pool cannot have endpoints, whatever happens: it is told to everybody who names it."""
-
-    code: str
-    problem: str
-    loc: Loc
-    """The field of the backend that is wrong."""
-
-
-class Evidence(NamedTuple):
-    """The objects that a Pool was made of."""
-
-    service: Resource[Service] | None
-    slices: tuple[Resource[EndpointSlice], ...] | None
-    endpoints: Resource[Endpoints] | None
-
-
-_NOTHING = Evidence(None, None, None)
-
-
-@dataclass(frozen=True, slots=True)
-class Made:
-    """A Pool, and what it was made of."""
-
-    pool: Pool
-    refusal: Refusal | None = None
-    queries: tuple[Query, ...] = ()
-    """The questions whose answers are its endpoints."""
-    answers: tuple[Answer | None, ...] = ()
-    """To the queries, one each, as they were when it was made."""
-    evidence: Evidence = _NOTHING
-    faults: tuple[Fault, ...] = ()
-
-
-def pool_name(backend: Backend, namespace: str) -> PoolName:
-    """The Pool for a backend of an object in `namespace`."""
-    if backend.service is None:
-        resource = backend.resource
-        return PoolName(namespace, "/" if resource is None else f"{resource.kind}/{resource.name}", "")
-    port = backend.service.port or BackendPort()
-    return PoolName(namespace, backend.service.name, port.name or str(port.number))
 
 
 class PoolMaker:
@@ -136,18 +72,18 @@ class PoolMaker:
         """The Pool, whether it can have endpoints or not."""
         if "/" in name.service:
             problem = f"a backend of the kind {name.service} is not supported: name a Service"
-            return _refused(name, Refusal(BACKEND_RESOURCE, problem, ("resource",)))
+            return refused(name, Refusal(BACKEND_RESOURCE, problem, ("resource",)))
         evidence = self._evidence(name)
         service = evidence.service
         if service is None:
             problem = f"there is no Service {name.namespace}/{name.service}"
-            return _refused(name, Refusal(SERVICE_MISSING, problem, ("service", "name")), evidence)
+            return refused(name, Refusal(SERVICE_MISSING, problem, ("service", "name")), evidence)
         self._faults = []
         self._judge(service)
         chosen = _port_of(service.object, name.port)
         if isinstance(chosen, str):
             refusal = Refusal("service_port_missing", chosen, ("service", "port"))
-            return _refused(name, refusal, evidence, tuple(self._faults))
+            return refused(name, refusal, evidence, tuple(self._faults))
         found = self._found(service, chosen)
         return Made(
             pool=self._pool(name, service, chosen, found),
@@ -177,7 +113,7 @@ class PoolMaker:
             if answer.endpoints and not permitted:
                 problem = problem or f"{query.target} leads to loopback or link-local addresses only"
             endpoints += permitted
-        unique = tuple({endpoint.key: endpoint for endpoint in endpoints}.values())
+        unique = self._weighted(service, tuple({endpoint.key: endpoint for endpoint in endpoints}.values()))
         limits = self._options.limits
         return Pool(
             id=name.id,
@@ -187,6 +123,7 @@ class PoolMaker:
             endpoints=unique,
             problem="" if unique else problem or "no endpoint is ready",
             scheduler=self._scheduler(service),
+            affinity_s=service.object.affinity_s,
             tls=self._speaks_tls(service, chosen),
             connect_s=limits.connect_s,
             read_gap_s=limits.read_gap_s,
@@ -286,6 +223,21 @@ class PoolMaker:
         wanted = service.object.metadata.annotations.get(SCHEDULER_ANNOTATION, "")
         return wanted if wanted in SCHEDULERS else self._options.scheduler
 
+    def _weighted(self, service: Resource[Service], endpoints: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
+        text = service.object.metadata.annotations.get(WEIGHTS_ANNOTATION)
+        if text is None:
+            return endpoints
+        chosen = weighted(text, endpoints)
+        loc: Loc = ("metadata", "annotations", WEIGHTS_ANNOTATION)
+        for mistake in chosen.mistakes:
+            hint = 'write it as in "10.0.0.1:8080=3, 10.0.0.2:8080=1"'
+            self._faults.append(service.fault(Severity.ERROR, "weight_invalid", mistake, hint, loc))
+        for item in chosen.unused:
+            message = f"{item}: {service.namespace}/{service.name} has no endpoint with this address"
+            hint = f"its endpoints: {', '.join(endpoint.key for endpoint in endpoints[:3])}"
+            self._faults.append(service.fault(Severity.WARNING, "weight_unused", message, hint, loc))
+        return chosen.endpoints
+
     def _speaks_tls(self, service: Resource[Service], port: ServicePort) -> bool:
         protocol = (port.app_protocol or "").lower()  # RFC 6335 section 5.1: names of services have no case
         if protocol not in TLS_PROTOCOLS | PLAIN_PROTOCOLS:
@@ -323,11 +275,6 @@ class PoolMaker:
         loc: Loc = annotation if written else ("spec", "externalName") if service.object.spec.external_name else ()
         message = f"{service.namespace}/{service.name}: {problem}"
         self._faults.append(service.fault(Severity.WARNING, "discovery_failed", message, _discovery_hint(query), loc))
-
-
-def _refused(name: PoolName, refusal: Refusal, evidence: Evidence = _NOTHING, faults: tuple[Fault, ...] = ()) -> Made:
-    pool = Pool(id=name.id, namespace=name.namespace, service=name.service, port=name.port, problem=refusal.problem)
-    return Made(pool, refusal, evidence=evidence, faults=faults)
 
 
 def _port_of(service: Service, port: str) -> ServicePort | str:

@@ -13,9 +13,9 @@ from urllib.parse import quote
 
 from ingressd.compile.certificates import TlsTable
 from ingressd.compile.kept import Kept
+from ingressd.compile.made import PoolName, pool_name
 from ingressd.compile.options import CompileOptions
 from ingressd.compile.policies import Policy, read_policy, site_of
-from ingressd.compile.pools import PoolName, pool_name
 from ingressd.errors import Fault, LocalReply, Severity
 from ingressd.filters.base import Filter
 from ingressd.http.target import canonicalise

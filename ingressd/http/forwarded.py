@@ -42,6 +42,12 @@ _RENDERED_HERE = frozenset(
 _well_formed_id = re.compile(rb"[A-Za-z0-9._\-]{1,128}").fullmatch
 _port_digits = re.compile(rb"[0-9]{1,5}").fullmatch
 _token = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++").fullmatch
+_well_formed_chain = re.compile(
+    rb"[\t ,;]*+(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]++=(?:"
+    rb'"[^"\\]*+(?:\\.[^"\\]*+)*"|[^\t ;,"]++)[\t ]*+(?:[,;][\t ,;]*+|\Z))*',
+    re.DOTALL,
+).fullmatch
+"""Forwarded as a whole, with values that lack their quotes (`for=192.0.2.1:80`)."""
 _elements = re.compile(rb'(?:[^",]++|"[^"\\]*+(?:\\.[^"\\]*+)*")+', re.DOTALL).findall
 _pairs = re.compile(rb'([A-Za-z]++)=(?:"([^"\\]*+(?:\\.[^"\\]*+)*)"|([^\t ;,"]++))', re.DOTALL).findall
 
@@ -166,8 +172,8 @@ class ForwardedBlock:
         client = claims.hops[0] if claims.hops else peer
         claimed_host = claims.host or host
         chain = said.get(b"x-forwarded-for")
-        forwarded = said.get(b"forwarded")
-        if chain is not None or forwarded is None:
+        forwarded = _chain_of_elements(said)
+        if chain is not None or not forwarded:
             # RFC 7239 section 7.4. A Forwarded that came beside X-Forwarded-For may be the client's own work.
             elements = [_element(client, claimed_host, claims.scheme)]
             elements += [b"for=" + _node(hop) for hop in claims.hops[1:]]
@@ -230,7 +236,7 @@ class ForwardedBlock:
         if chain is not None:
             entries = [{b"for": entry.strip(b" \t")} for entry in chain.rsplit(b",", _HOPS)[-_HOPS:]]
         else:
-            entries = [_element_pairs(element) for element in _elements(said.get(b"forwarded", b""))[-_HOPS:]]
+            entries = [_element_pairs(element) for element in _elements(_chain_of_elements(said))[-_HOPS:]]
         hops: list[str] = []
         pairs: dict[bytes, bytes] = {}
         for entry in reversed(entries):
@@ -282,6 +288,15 @@ def _authority_port(authority: bytes) -> int | None:
         return split_port(authority)[1] or 0
     except LocalReply:
         return None
+
+
+def _chain_of_elements(said: dict[bytes, bytes]) -> bytes:
+    """Forwarded, if it is well formed as a whole, else nothing.
+
+    A quote that a client leaves open would swallow the start of what a proxy appends, and with it who the client is.
+    """
+    forwarded = said.get(b"forwarded", b"")
+    return forwarded if _well_formed_chain(forwarded) else b""
 
 
 def _element_pairs(element: bytes) -> dict[bytes, bytes]:

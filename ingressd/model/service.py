@@ -97,6 +97,14 @@ class Service(Shape):
         """It has no virtual address."""
         return self.spec.cluster_ip == HEADLESS
 
+    @property
+    def affinity_s(self) -> int:
+        """How long a client that is away keeps its endpoint; 0 = it has none of its own."""
+        if self.spec.session_affinity == "None":
+            return 0
+        config = self.spec.session_affinity_config
+        return ((config and config.client_ip) or ClientIp()).timeout_seconds
+
     def mistakes(self) -> Iterator[Mistake]:
         """Rules of ValidateService (kubernetes pkg/apis/core/validation), as far as they concern fields we read."""
         yield from self.metadata.mistakes(service=True)

@@ -10,12 +10,16 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any
 
 from ingressd.table.route import Route, VirtualHost
 from ingressd.table.snapshot import Delta, Snapshot
 
 KEPT = 100
+
+_content = attrgetter(*(each.name for each in dataclasses.fields(Route) if each.name not in {"file", "line"}))
+"""What a route does, wherever it is written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,4 +119,4 @@ def _routes(snapshot: Snapshot, hosts: Mapping[str, VirtualHost | None]) -> Iter
 
 
 def _same(old: Route, new: Route) -> bool:
-    return old is new or dataclasses.replace(old, file=new.file, line=new.line) == new
+    return old is new or _content(old) == _content(new)

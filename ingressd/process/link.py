@@ -20,7 +20,7 @@ from ingressd.table.pool import Pool
 from ingressd.table.route import Route, VirtualHost
 
 MAX_FRAME_BYTES = 256 * 1024 * 1024
-"""One virtual host is never split: this is room for a million routes under a single host."""
+"""Parts are split by weight (transfer.py); a single route or pool is not, and this is room for the largest."""
 
 _HEADER = struct.Struct("!I")
 

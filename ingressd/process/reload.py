@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 
+from ingressd.collector import paused
 from ingressd.compile.compilation import Compilation
 from ingressd.compile.compiler import Compiler
 from ingressd.compile.options import CompileOptions
@@ -29,7 +30,6 @@ from ingressd.process.history import History, Reload, RouteChanges, route_change
 from ingressd.process.transfer import differs, full
 from ingressd.settings import OFF, Settings
 from ingressd.sources.base import Source
-from ingressd.sources.collector import paused
 from ingressd.table.snapshot import Snapshot, diff
 
 WARM_S = 0.5
@@ -161,6 +161,7 @@ class Reloader:
         return applied
 
     async def _cycle(self, triggers: set[Trigger]) -> None:
+        # Resources, compilation and snapshot stay until the next edit, most of them for good.
         with paused(freeze=True):
             await self._reload(triggers)
 

@@ -73,20 +73,16 @@ class Assembly:
         """The new snapshot, and what changed against the one that is served."""
         self._close()
         begin, whole = self._begin, not self._begin.base
-        snapshot = Snapshot(
-            generation=begin.generation,
-            hosts=self._hosts.mapping(whole=whole),
-            pools=self._pools.mapping(whole=whole),
-            certificates=self._certificates.mapping(whole=whole),
-            default_certificate=begin.default_certificate,
-            default=begin.default,
-        )
+        hosts, changed_hosts = self._hosts.finish(whole=whole)
+        pools, changed_pools = self._pools.finish(whole=whole)
+        certificates, changed_certificates = self._certificates.finish(whole=whole)
+        snapshot = Snapshot(begin.generation, hosts, pools, certificates, begin.default_certificate, begin.default)
         delta = Delta(
             base=self._served.generation,
             generation=begin.generation,
-            hosts=self._hosts.changes(whole=whole),
-            pools=self._pools.changes(whole=whole),
-            certificates=self._certificates.changes(whole=whole),
+            hosts=changed_hosts,
+            pools=changed_pools,
+            certificates=changed_certificates,
             default_certificate=begin.default_certificate,
             default=begin.default,
         )
@@ -117,31 +113,30 @@ class _Incoming(Generic[V]):
 
     def __init__(self, served: Mapping[str, V]) -> None:
         self._served = served
-        self._came: dict[str, V | None] = {}
+        self._came: dict[str, V] = {}
+        self._gone: set[str] = set()
         self._changed: dict[str, V | None] = {}
 
     def take(self, key: str, value: V | None) -> None:
+        """One of them; None: it goes."""
         old = self._served.get(key)
-        if old is not None and old == value:
+        if value is None:
+            self._gone.add(key)
+        elif old is not None and old == value:
             self._came[key] = old
         else:
             self._came[key] = self._changed[key] = value
 
-    def mapping(self, *, whole: bool) -> Mapping[str, V]:
-        """What is served next; `whole`: nothing but what came."""
-        if not whole and not self._came:
-            return self._served
-        found = {} if whole else dict(self._served)
-        found.update({key: value for key, value in self._came.items() if value is not None})
-        for key, value in self._came.items():
-            if value is None:
-                found.pop(key, None)
-        return found
-
-    def changes(self, *, whole: bool) -> dict[str, V | None]:
-        """What that changes; None: it goes."""
-        gone = self._served.keys() - self._came.keys() if whole else ()
-        return {**self._changed, **dict.fromkeys(gone)}
+    def finish(self, *, whole: bool) -> tuple[Mapping[str, V], dict[str, V | None]]:
+        """What is served next, and what that changes. `whole`: nothing is but what came."""
+        gone = self._served.keys() - self._came.keys() if whole else self._gone
+        self._changed.update(dict.fromkeys(gone))
+        if whole or not self._changed:
+            return (self._came if whole else self._served), self._changed
+        found = {**self._served, **self._came}
+        for key in gone:
+            found.pop(key, None)
+        return found, self._changed
 
 
 def differs(old: Snapshot, new: Snapshot, delta: Delta) -> bool:

@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 
+from ingressd.collector import paused
 from ingressd.errors import StartupError
 from ingressd.listener.edge import Edge
 from ingressd.observe import program_log
@@ -131,17 +132,23 @@ class Worker:
     async def _listen(self, sock: socket.socket) -> None:
         link = self._link = await Link.open(sock)
         assembly: Assembly | None = None
+        uncollected = contextlib.ExitStack()
         try:
             while True:
                 message = await link.receive()
                 match message:
                     case Begin():
                         assembly = await self._assembly(link, message)
+                        if assembly is not None:
+                            uncollected.enter_context(paused(freeze=True))
                     case Part() if assembly is not None:
                         assembly.add(message)
+                        # What is in the buffer is received without waiting: requests get their turn all the same.
+                        await asyncio.sleep(0)
                     case End() if assembly is not None:
                         await link.send(await self._serve(assembly))
                         assembly = None
+                        uncollected.close()
                     case Ask():
                         await link.send(self._export())
         except LinkClosed:
@@ -149,6 +156,7 @@ class Worker:
         except (pickle.UnpicklingError, AttributeError, ImportError):
             _log.exception("the controller sent something unreadable: serving snapshot %d", self._snapshot.generation)
         finally:
+            uncollected.close()
             if self._link is link:
                 self._link = None
             await link.close()

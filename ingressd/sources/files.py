@@ -14,11 +14,11 @@ from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 
+from ingressd.collector import paused
 from ingressd.errors import Fault, Severity
 from ingressd.model.kinds import Kind
 from ingressd.model.resource import Resource
 from ingressd.model.resource_set import ResourceSet
-from ingressd.sources.collector import paused
 from ingressd.sources.contents import Content, Signature, Unreadable, read_content, text_of
 from ingressd.sources.documents import Document, broken, read_documents
 from ingressd.sources.events import Events, Places

@@ -107,8 +107,9 @@ class _Walk:
         except OSError as error:
             self._unknown(path, error)
             return
+        inside = os.path.join(path, "")
         for entry in found:
-            self._entry(os.path.join(path, entry.name), os.path.join(real, entry.name), entry, root)
+            self._entry(inside + entry.name, entry.path, entry, root)
 
     def _entry(self, path: str, real: str, entry: os.DirEntry[str], root: str) -> None:
         manifest = is_manifest(entry.name)

@@ -299,6 +299,8 @@ _HINTS = (
 def _syntax(error: yaml.MarkedYAMLError, text: str) -> Refused:
     problem = error.problem or error.context or ""
     mark = error.problem_mark or error.context_mark
+    if error.context_mark is not None and mark is not None and mark.line > text.rstrip("\n").count("\n"):
+        mark = error.context_mark  # libyaml noticed it behind the last line, where no editor can go
     line, column = _place(mark) if mark is not None else (1, 1)
     hint = next((hint for part, hint in _HINTS if part in f"{problem} {error.context}"), "")
     if "cannot start any token" in problem and mark is not None:

@@ -20,6 +20,8 @@ class Pool:
     problem: str = ""
     """Why there are no endpoints, in words for the operator: shown by explain and the API."""
     scheduler: str = "rr"
+    affinity_s: int = 0
+    """How long a client that is away keeps its endpoint (sessionAffinity: ClientIP); 0 = the scheduler picks."""
     tls: bool = False
     """Speak TLS to the endpoints (appProtocol https)."""
     connect_s: float = 5.0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import select
 import socket
+import time
 from typing import Protocol
 
 from aiohttp.base_protocol import BaseProtocol
@@ -69,6 +70,7 @@ class UpstreamConnection(BaseProtocol):
         "_received",
         "_reusable",
         "_sent_all",
+        "_sent_at",
         "_tunnel",
         "_upgrade",
         "_wheel",
@@ -104,6 +106,7 @@ class UpstreamConnection(BaseProtocol):
         self._method = ""
         self._upgrade = False
         self._sent_all = False
+        self._sent_at = 0.0
         self._received = False
         self._reusable = False
         self._tunnel = False
@@ -148,6 +151,7 @@ class UpstreamConnection(BaseProtocol):
         self.transport.write(data)
         if last:
             self._sent_all = True
+            self._sent_at = time.monotonic()
             assert self._pool is not None
             self._wheel.arm(self, self._pool.read_gap_s)
 
@@ -282,8 +286,10 @@ class UpstreamConnection(BaseProtocol):
             fields = head.fields
             framing = response_framing(self._method, status, fields, head.minor)
             if status >= 200:
+                self._answered()
                 break
             if status == 101:
+                self._answered()
                 self._switch(sink, head, data)
                 return
             self._interim += 1
@@ -310,6 +316,12 @@ class UpstreamConnection(BaseProtocol):
         else:
             self._decoder = decoder
             sink.response_started(head, framing.length, pieces, False)
+
+    def _answered(self) -> None:
+        """Tell how long the endpoint took; an answer before the end of the request says nothing about that."""
+        if self._sent_all:
+            now = time.monotonic()
+            self.endpoint.answered(now - self._sent_at, now)
 
     def _on_body(self, sink: ResponseSink, decoder: BodyDecoder, data: bytes) -> None:
         pieces = decoder.feed(data)
@@ -363,7 +375,10 @@ class UpstreamConnection(BaseProtocol):
             return
         untouched = not self._received
         self._detach()
-        self.endpoint.failures += 1
+        if untouched and self.requests > 1 and reason is Reason.UPSTREAM_RESET:
+            self.endpoint.failures += 1  # most likely it closed an idle connection: that does not make it slow
+        else:
+            self.endpoint.failed(time.monotonic())
         if self.transport is not None:
             self.transport.abort()
         sink.upstream_failed(reason, detail, untouched=untouched)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 
 from ingressd.clock import Wheel
 from ingressd.errors import Reason
@@ -46,15 +47,15 @@ async def dial(endpoint: EndpointState, connect_s: float, limits: Limits, wheel:
             )
     except TimeoutError:
         sock.close()
-        endpoint.failures += 1
+        endpoint.failed(time.monotonic())
         raise DialFailed(Reason.CONNECT_TIMEOUT, f"no connection within {connect_s:g} s") from None
     except ConnectionRefusedError:
         sock.close()
-        endpoint.failures += 1
+        endpoint.failed(time.monotonic())
         raise DialFailed(Reason.CONNECT_REFUSED, "connection refused") from None
     except OSError as error:
         sock.close()
-        endpoint.failures += 1
+        endpoint.failed(time.monotonic())
         raise DialFailed(Reason.CONNECT_FAILED, error.strerror or type(error).__name__) from None
     except BaseException:
         sock.close()

@@ -5,10 +5,14 @@ from __future__ import annotations
 import ssl
 from typing import TYPE_CHECKING
 
+from ingressd.balancing.peak_ewma import observed
 from ingressd.settings import Limits
 
 if TYPE_CHECKING:
     from ingressd.upstream.connection import UpstreamConnection
+
+FAILED_S = 5.0
+"""How slow a failure counts as: as slow as the longest dial (connect_s)."""
 
 
 class EndpointState:
@@ -22,11 +26,12 @@ class EndpointState:
         "idle",
         "idle_limit",
         "key",
+        "latency_at",
+        "latency_s",
         "picks",
         "port",
         "references",
         "tls",
-        "weight",
     )
 
     def __init__(self, address: str, port: int, key: str, tls: ssl.SSLContext | None, limits: Limits) -> None:
@@ -34,12 +39,15 @@ class EndpointState:
         self.port = port
         self.key = key
         self.tls = tls
-        self.weight = 1
         self.idle_limit = limits.upstream_idle_connections
         self.idle: list[UpstreamConnection] = []
         """The last one is the one used last: taken first, so that the others can age and close."""
         self.active = 0
         """Requests in flight."""
+        self.latency_s = 0.0
+        """From the end of a request to the head of its answer, see peak_ewma.py; 0 = none has come yet."""
+        self.latency_at = 0.0
+        """When the last one came, monotonic."""
         self.picks = 0
         self.connects = 0
         self.failures = 0
@@ -65,6 +73,18 @@ class EndpointState:
             return False
         self.idle.append(connection)
         return True
+
+    def answered(self, seconds: float, now: float) -> None:
+        """A response has begun, `seconds` after its request had ended."""
+        self.latency_s = observed(self.latency_s, now - self.latency_at, seconds)
+        self.latency_at = now
+
+    def failed(self, now: float) -> None:
+        """An attempt has failed. It counts as slow: failures are quick, and must not look attractive."""
+        self.failures += 1
+        if self.latency_s < FAILED_S:
+            self.latency_s = FAILED_S
+        self.latency_at = now
 
     def close_idle(self) -> None:
         """Close what is idle; requests in flight finish."""

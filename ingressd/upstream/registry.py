@@ -5,37 +5,53 @@ In: snapshots as they are published. Out: PoolState.pick(). Nothing here reads m
 
 from __future__ import annotations
 
+import random
 import ssl
 from collections.abc import Collection, Mapping
 
-from ingressd.balancing.base import Scheduler
+from ingressd.balancing.affinity import ClientAffinity
+from ingressd.balancing.base import Request, Scheduler
 from ingressd.balancing.registry import SCHEDULERS
 from ingressd.settings import Limits
 from ingressd.table.pool import Pool
 from ingressd.table.snapshot import Delta, Snapshot
 from ingressd.upstream.endpoint import EndpointState
 
+_DICE = random.Random()
+
 
 class PoolState:
     """A pool with its scheduler. The scheduler lives on when endpoints come and go."""
 
-    __slots__ = ("endpoints", "pool", "scheduler", "scheduler_name")
+    __slots__ = ("endpoints", "pool", "scheduler")
 
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
         self.endpoints: tuple[EndpointState, ...] = ()
-        self.scheduler_name = pool.scheduler
-        self.scheduler: Scheduler[EndpointState] = SCHEDULERS[pool.scheduler]()
+        self.scheduler = _scheduler(pool)
 
     def __repr__(self) -> str:
-        return f"<PoolState {self.pool.id} {self.scheduler_name} {[e.key for e in self.endpoints]}>"
+        return f"<PoolState {self.pool.id} {self.pool.scheduler} {[e.key for e in self.endpoints]}>"
 
-    def pick(self, tried: Collection[EndpointState]) -> EndpointState | None:
-        """The endpoint for the next attempt, or None when every one was tried or there is none."""
-        endpoint = self.scheduler.pick(tried)
+    def follow(self, pool: Pool, endpoints: tuple[EndpointState, ...]) -> None:
+        """The pool is now this one, with the states of its endpoints in their order."""
+        if (pool.scheduler, pool.affinity_s) != (self.pool.scheduler, self.pool.affinity_s):
+            self.scheduler = _scheduler(pool)
+        self.pool = pool
+        self.endpoints = endpoints
+        weights = (endpoint.weight for endpoint in pool.endpoints)
+        self.scheduler.update(dict(zip(endpoints, weights, strict=True)))
+
+    def pick(self, tried: Collection[EndpointState], request: Request) -> EndpointState | None:
+        """The endpoint for the next attempt of `request`, or None when every one was tried or there is none."""
+        endpoint = self.scheduler.pick(tried, request)
         if endpoint is not None:
             endpoint.picks += 1
         return endpoint
+
+
+def _scheduler(pool: Pool) -> Scheduler[EndpointState]:
+    return ClientAffinity(pool.affinity_s) if pool.affinity_s else SCHEDULERS[pool.scheduler](_DICE)
 
 
 class Registry:
@@ -63,7 +79,7 @@ class Registry:
         return [
             {
                 "pool": state.pool.id,
-                "scheduler": state.scheduler_name,
+                "scheduler": state.pool.scheduler,
                 "endpoints": [endpoint.statistics() for endpoint in state.endpoints],
             }
             for state in self.pools.values()
@@ -82,15 +98,9 @@ class Registry:
         endpoints = []
         for endpoint in pool.endpoints:
             known = self._endpoint(endpoint.address, endpoint.port, endpoint.key, pool.tls)
-            known.weight = endpoint.weight
             known.references += 1
             endpoints.append(known)
-        state.pool = pool
-        state.endpoints = tuple(endpoints)
-        if state.scheduler_name != pool.scheduler:
-            state.scheduler_name = pool.scheduler
-            state.scheduler = SCHEDULERS[pool.scheduler]()
-        state.scheduler.update(state.endpoints)
+        state.follow(pool, tuple(endpoints))
         self._release(before)
 
     def _remove(self, pool_id: str) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from ingressd.cli.setting_types import TYPES, one_of
+from ingressd.cli.setting_types import TYPES
 from ingressd.settings import OFF, Settings
 
 
@@ -58,9 +58,8 @@ def test_a_value_is_read(name: str, written: object, value: object) -> None:
         ("default_backend", "web:80", "NAMESPACE/SERVICE:PORT"),
         ("drain_timeout_s", "-1", "greater than or equal to 0"),
         ("drain_timeout_s", "inf", "finite"),
-        ("scheduler", "wrr", "wrr is not built yet; choose rr"),
         ("scheduler", "fastest", "'fastest' is not known; choose"),
-        ("proxy_mode", "ipvs", "ipvs is not built yet"),
+        ("proxy_mode", "userspace", "'userspace' is not known; choose nftables, iptables or ipvs"),
         ("log_level", "loud", "choose debug, info, warning or error"),
     ],
 )
@@ -70,8 +69,18 @@ def test_a_wrong_value_is_refused_in_words(name: str, written: object, words: st
     assert words in refused.value.errors()[0]["msg"]
 
 
-def test_what_is_built_is_no_longer_refused_as_not_built() -> None:
-    assert TypeAdapter(one_of(["rr", "wrr"], ["wrr"])).validate_python("wrr") == "wrr"
+@pytest.mark.parametrize("name", ["rr", "wrr", "lc", "wlc", "sh", "dh", "sed", "nq", "random", "p2c", "ewma", "maglev"])
+def test_every_scheduler_can_be_the_default(name: str) -> None:
+    assert Settings(scheduler=read("scheduler", name), proxy_mode="iptables").default_scheduler == name
+
+
+@pytest.mark.parametrize(("mode", "scheduler"), [("nftables", "random"), ("iptables", "random"), ("ipvs", "rr")])
+def test_a_mode_of_kube_proxy_has_a_scheduler(mode: str, scheduler: str) -> None:
+    assert Settings(proxy_mode=read("proxy_mode", mode)).default_scheduler == scheduler
+
+
+def test_the_default_is_in_turn() -> None:
+    assert Settings().default_scheduler == "rr"
 
 
 def test_every_default_is_a_valid_value() -> None:

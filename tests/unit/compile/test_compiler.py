@@ -245,6 +245,7 @@ def test_options_come_from_the_settings(https_port: int | None) -> None:
         nginx_class=False,
         classless=False,
         default_backend="ops/errors:80",
+        scheduler="lc",
         discovery="off",
         external_name_allow=("127.0.0.0/8",),
         https_redirect_port=9443,

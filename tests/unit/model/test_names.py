@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ingressd.model import names
 
@@ -45,7 +48,11 @@ CASES: list[tuple[Callable[[str], str], list[str], list[str]]] = [
         ["ingressd.dev/ingress-controller", "k8s.io/a/b", "a/b%20"],
         ["", "nginx", "/a", "a/", "A.com/b", "a b/c", "a/" + "b" * 250],
     ),
-    (lambda text: "" if names.is_address(text) else "no", ["1.2.3.4", "::1"], ["", "1.2.3", "a", "[::1]"]),
+    (
+        lambda text: "" if names.is_address(text) else "no",
+        ["1.2.3.4", "::1", "::ffff:1.2.3.4", "fe80::1%eth"],
+        ["", "1.2.3", "a", "[::1]", "1.2.3.4."],
+    ),
 ]
 
 
@@ -63,3 +70,13 @@ def test_a_rule_names_what_is_wrong_with_a_host() -> None:
     assert names.host("1.2.3.4") == "a DNS name, not an IP address"
     assert names.host("a.com:80") == "a DNS name without a port"
     assert "first label only" in names.host("a.*.com")
+
+
+@given(st.from_regex(r"[0-9a-f.:%]{0,20}", fullmatch=True))
+def test_an_address_is_what_python_takes_for_one(text: str) -> None:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        assert not names.is_address(text)
+    else:
+        assert names.is_address(text)

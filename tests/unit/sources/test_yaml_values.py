@@ -122,7 +122,7 @@ def test_words_of_yaml_1_1_may_be_keys() -> None:
         ("a: b: c", "yaml_syntax", 1, 5, "mapping values are not allowed", "in quotes"),
         ("a:\n  b: 1\n c: 2", "yaml_syntax", 3, 2, "did not find expected key", "indent like the lines around"),
         ("- a\nb: 1", "yaml_syntax", 2, 1, "'-' indicator", "same column"),
-        ("a: [1, 2", "yaml_syntax", 2, 1, "',' or ']'", "not closed"),
+        ("a: [1, 2", "yaml_syntax", 1, 4, "',' or ']'", "not closed"),
         ('a: "x', "yaml_syntax", 1, 6, "unexpected end of stream", "a quote is not closed"),
         ("a: 1\nfoo\nb: 2", "yaml_syntax", 3, 1, "could not find expected ':'", "look at the line above"),
         ('a: "\\q"', "yaml_syntax", 1, 5, "unknown escape", "single quotes"),

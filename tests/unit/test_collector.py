@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ingressd.sources.collector import MANY, paused
+from ingressd.collector import MANY, paused
 
 
 @pytest.fixture(autouse=True)
