@@ -34,11 +34,11 @@ def address_fold(text: str) -> int:
     """
     try:
         return int.from_bytes(socket.inet_pton(socket.AF_INET, text), "big")
-    except OSError:
+    except (OSError, ValueError):
         pass
     try:
         packed = socket.inet_pton(socket.AF_INET6, text)
-    except (OSError, UnicodeEncodeError):
+    except (OSError, ValueError):
         return zlib.crc32(text.encode())
     folded = 0
     for start in range(0, 16, 4):

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 import ingressd
-from ingressd.cli import certs, check, demo, diff, explain, routes, run, simulate
+from ingressd.cli import certs, check, demo, diff, explain, routes, run, simulate, upgrade
 from ingressd.cli.console import USAGE, complain, silence_stdout
 from ingressd.errors import StartupError
 
@@ -42,6 +42,7 @@ def _global_options(
 
 
 app.command("run", short_help="Serve manifests, and every edit of them.")(run.run)
+app.command("upgrade", short_help="Replace a running ingressd by the installed version.")(upgrade.upgrade)
 app.command("check", short_help="Show every mistake in manifests.")(check.check)
 app.command("routes", short_help="Show the table that manifests make.")(routes.routes)
 app.command("explain", short_help="Say which rule takes a request, and why.")(explain.explain)

@@ -43,7 +43,7 @@ def run(
     if not settings.paths:
         fail("no manifests: name a folder, as in `ingressd run manifests/` (or set INGRESSD_PATHS)")
     for path in settings.paths:
-        if not Path(path).exists():
+        if not Path(path).exists() and not settings.state_dir:  # a kept snapshot may be there in its place
             fail(f"{path}: no such file or folder")
     credentials.check(settings)
     for flag in FLAGS:

@@ -23,7 +23,7 @@ _HEAD_END = b"\r\n\r\n"
 _CRLF = b"\r\n"
 _TCHAR = rb"!#$%&'*+\-.^_`|~0-9A-Za-z"
 _MINOR_VERSION = {b"HTTP/1.1": 1, b"HTTP/1.0": 0}
-_OTHER_MAJOR = re.compile(rb"[^\x00-\x20]++ [^\x00-\x20]++ HTTP/[2-9](?:\.[0-9])?")
+_OTHER_MAJOR = re.compile(rb"[" + _TCHAR + rb"]++ [\x21-\x7e\x80-\xff]++ HTTP/[2-9](?:\.[0-9])?")
 _UNKNOWN_METHOD = re.compile(rb"[" + _TCHAR + rb"]++ [\x21-\x7e]++ HTTP/1\.[01]")
 # What can still become a request line, and what no head may hold: so garbage is answered at once.
 _LINE_SO_FAR = re.compile(rb"\r?|[" + _TCHAR + rb"]++(?: (?:[\x21-\x7e\x80-\xff]++(?: [\x21-\x7e]{0,8}+\r?+)?)?)?")

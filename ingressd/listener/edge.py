@@ -9,6 +9,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 from ingressd.http.forwarded import ForwardedBlock, TrustedProxies
@@ -70,6 +71,20 @@ class Edge:
         self._contexts.update(snapshot.certificates, snapshot.default_certificate)
         self._context.publish(snapshot, delta)
 
+    async def retire(self, idle_s: float) -> None:
+        """Accept no more, and let each connection carry one more request within `idle_s`; then `drain`.
+
+        For a worker whose place another one has taken: a client that sends its next request in the moment in which
+        its idle connection is closed loses it.
+        """
+        for acceptor in self._acceptors:
+            acceptor.stop()
+        for side in (self._http, self._https):
+            side.retire(self._context.limits.keepalive_requests)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(idle_s):
+                await self._gate.empty.wait()
+
     async def drain(self, timeout_s: float) -> None:
         """Accept no more, let what is in progress finish for at most `timeout_s` seconds, then close."""
         for acceptor in self._acceptors:
@@ -129,6 +144,16 @@ class _Side:
     def closed(self, connection: Http1Connection) -> None:
         self.connections.discard(connection)
         self._stats.connections_open -= 1
+
+    def retire(self, last_request: int) -> None:
+        """Every connection carries one more request at most, and the answer to it says so."""
+        self._draining = True
+        for connection in self.connections:
+            if connection.requests:
+                # An answer on its way may have promised to keep the connection: `closing` would break that.
+                connection.requests = last_request
+            else:
+                connection.closing = True
 
     def drain(self) -> None:
         self._draining = True

@@ -68,6 +68,11 @@ class Channel:
         """Something waits for the peer: call flush() when the socket is writable."""
         return bool(self._outgoing) and not self.closed
 
+    @property
+    def idle(self) -> bool:
+        """Nothing is half sent or half received: the descriptor says all, and another process image may go on."""
+        return not (self._outgoing or self._incoming or self._descriptors)
+
     def send(self, message: Message, sockets: Sequence[socket.socket] = ()) -> None:
         """Send or queue one message. Takes over `sockets`: they are closed here once they have been passed on."""
         if len(sockets) > _MAX_DESCRIPTORS:

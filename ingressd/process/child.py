@@ -87,6 +87,11 @@ class Child:
         self.channel = Channel(ours)
         self.channel.send(first)
 
+    def adopt(self, pid: int, channel: Channel) -> None:
+        """Take over a process that this program started before it was exec'd anew."""
+        self.pid = pid
+        self.channel = channel
+
     def send(self, message: Message, sockets: Sequence[socket.socket] = ()) -> None:
         """Send to a running child; to one that is not, nothing is sent and `sockets` are closed."""
         if self.channel is not None and not self.channel.closed:

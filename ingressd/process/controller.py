@@ -18,9 +18,11 @@ from ingressd.discovery.watcher import Watcher
 from ingressd.observe import program_log
 from ingressd.process.channel import Channel, Received
 from ingressd.process.control import Control, Start, begin
+from ingressd.process.fallback import Fallback
 from ingressd.process.fleet import Fleet
 from ingressd.process.loop import run
 from ingressd.process.reload import CLOCK_S, Reloader, Trigger, stamp
+from ingressd.process.state_folder import StateFolder
 from ingressd.process.view import ControllerView
 from ingressd.sources.files import FileSource
 
@@ -42,6 +44,7 @@ class Controller:
         )
         self._watcher = Watcher(providers.load(settings), self._discovered)
         self._fleet = Fleet(settings.workers, self._served)
+        self._fallback = Fallback(StateFolder(settings.state_dir), settings.paths) if settings.state_dir else None
         self._reloader = Reloader(
             settings,
             self._source,
@@ -50,18 +53,23 @@ class Controller:
             self._cycled,
             generation=start.generation,
             snapshot=start.snapshot,
+            fallback=self._fallback,
         )
         self._view = ControllerView(start, self._reloader, self._fleet)
         self._admin = AdminServer(self._view, settings)
+        self._opening: asyncio.Task[None] | None = None
         self._stopped = asyncio.Event()
         self._control = Control(channel, self._ordered, self._stopped.set)
 
     async def run(self) -> int:
         """Control until told to stop. Returns the exit code; raises StartupError."""
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._stopped.set)
-        # Before anything is loaded: /readyz says what is missing.
-        await self._admin.start(self._admin_sockets)
+        if self._admin_sockets:
+            # Before anything is loaded: /readyz says what is missing.
+            await self._admin.start(self._admin_sockets)
         jobs = [asyncio.create_task(job) for job in (self._reload(), self._follow_clock(), self._follow_exports())]
+        if self._fallback is not None:
+            jobs.append(asyncio.create_task(self._fallback.run()))
         if files := self._certificate_files():
             jobs.append(asyncio.create_task(self._follow_certificates(files)))
         stopping = asyncio.create_task(self._stopped.wait())
@@ -73,9 +81,13 @@ class Controller:
             for job in (*jobs, stopping):
                 job.cancel()
             await asyncio.gather(*jobs, stopping, return_exceptions=True)
+            if self._opening is not None:
+                await self._opening
             await self._admin.close()
             await self._fleet.close()
             await self._watcher.close()
+            if self._fallback is not None:
+                await self._fallback.save()
             self._control.close()
         return 0
 
@@ -88,10 +100,19 @@ class Controller:
             case "reload":
                 _log.info("SIGHUP: reading everything again")
                 self._reloader.trigger(Trigger.SIGNAL)
+            case "take_over":
+                self._take_over(received)
             case "drain":
                 self._view.draining = True
             case "stop":
                 self._stopped.set()
+
+    def _take_over(self, received: Received) -> None:
+        """An earlier version of the program ends: its count and its admin port are ours now."""
+        self._reloader.generation = max(self._reloader.generation, received.message["generation"])
+        self._report()
+        if received.sockets:
+            self._opening = asyncio.create_task(self._admin.start(received.sockets))
 
     # What makes a reload, and what a reload makes.
 
@@ -137,6 +158,7 @@ class Controller:
 
     def _cycled(self) -> None:
         """A compilation has ended: if it changed nothing that workers see, its edit is applied already."""
+        self._view.stale = self._fallback is not None and self._fallback.stale
         self._report()
         self._served(changed=False)
 
@@ -146,6 +168,8 @@ class Controller:
             return  # the first generation is applied when all workers serve, not those that were quick to start
         if self._reloader.advance(self._fleet.served, changed=changed):
             self._report()
+        if self._fallback is not None and self._fleet.served == self._reloader.number:
+            self._fallback.note(self._reloader.snapshot)
         if not self._view.started:
             self._view.started = True
             self._control.send({"type": "ready"})

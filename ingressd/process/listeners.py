@@ -48,6 +48,24 @@ class Listeners:
             admin_port=_port(self.admin) if self.admin else OFF,
         )
 
+    def kept(self, before: Settings, after: Settings) -> dict[str, tuple[socket.socket, ...]]:
+        """Those that `after` asks for as `before` did, by purpose: an upgrade opens the others anew."""
+        kept: dict[str, tuple[socket.socket, ...]] = {}
+        if before.bind == after.bind and before.http_port == after.http_port:
+            kept["http"] = self.http
+        if before.bind == after.bind and before.https_port == after.https_port:
+            kept["https"] = self.https
+        if before.admin_bind == after.admin_bind and before.admin_port == after.admin_port and self.admin:
+            kept["admin"] = (self.admin,)
+        return kept
+
+    def close_beside(self, others: Listeners) -> None:
+        """Close what is not among `others`."""
+        used = [*others.http, *others.https, others.admin]
+        for sock in (*self.http, *self.https, self.admin):
+            if sock is not None and sock not in used:
+                sock.close()
+
     def close_data(self) -> None:
         """Stop listening for requests, so that clients are refused instead of queued while the workers drain."""
         for sock in (*self.http, *self.https):

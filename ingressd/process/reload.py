@@ -26,6 +26,7 @@ from ingressd.discovery.watcher import Watcher
 from ingressd.errors import Severity, StartupError
 from ingressd.model.resource_set import ResourceSet
 from ingressd.process.certificates import CertificateReader
+from ingressd.process.fallback import Fallback
 from ingressd.process.history import History, Reload, RouteChanges, route_changes
 from ingressd.process.transfer import differs, full
 from ingressd.settings import OFF, Settings
@@ -80,6 +81,7 @@ class Reloader:
         *,
         generation: int = 0,
         snapshot: int = 0,
+        fallback: Fallback | None = None,
     ) -> None:
         """`publish` gets each new snapshot, `cycled` is called after each compilation.
 
@@ -90,6 +92,7 @@ class Reloader:
         self._certificates = CertificateReader(settings)
         self._compiler = Compiler()
         self._watcher = watcher
+        self._fallback = fallback
         self._publish = publish
         self._cycled = cycled
         self._triggers: set[Trigger] = set()
@@ -188,7 +191,10 @@ class Reloader:
 
     async def _compile(self, resources: ResourceSet) -> Compilation:
         answers = dict(self._watcher.answers)
-        return await asyncio.to_thread(self._compiled, resources, answers, self.snapshot)
+        compilation = await asyncio.to_thread(self._compiled, resources, answers, self.snapshot)
+        if self._fallback is not None:
+            compilation = await asyncio.to_thread(self._fallback.stand_in, resources, compilation)
+        return compilation
 
     def _compiled(
         self, resources: ResourceSet, answers: Mapping[Query, Answer], previous: Snapshot | None

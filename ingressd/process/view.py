@@ -37,6 +37,8 @@ class ControllerView:
         self.started = False
         """Every worker has served a snapshot of this controller."""
         self.draining = False
+        self.stale = False
+        """A kept snapshot is served, because there are no manifests."""
 
     def ready(self) -> bool:
         """From the first snapshot on every worker until the drain, as long as any worker serves."""
@@ -61,6 +63,7 @@ class ControllerView:
             "applied_at": None if last is None else isoformat(last.applied_at),
             "workers": fleet.serving,
             "faults": 0 if reloader.compilation is None else len(reloader.compilation.faults),
+            "stale": self.stale,
             "ready": self.ready(),
             "condition": self.condition(),
             "version": __version__,

@@ -28,6 +28,12 @@ from ingressd.process.loop import run
 from ingressd.process.transfer import Assembly, differs
 from ingressd.table.snapshot import Snapshot
 
+RETIRE_IDLE_S = 5.0
+"""What an idle connection gets to carry one more request, when other workers accept on the same sockets already."""
+
+CONTROLLER_ENDS_S = 1.5
+"""How long a worker that is replaced waits for its controller to end first, which would say that no worker serves."""
+
 _log = logging.getLogger("ingressd.worker")
 
 
@@ -52,6 +58,8 @@ class Worker:
         self._link: Link | None = None
         self._ending: asyncio.Future[float] = asyncio.get_running_loop().create_future()
         """Resolved when this worker shall end: the time that requests in flight get."""
+        self._idle_s = 0.0
+        """How much of it idle connections get."""
         self._now = asyncio.Event()
         """Set when it shall end without waiting for anybody."""
         self._control = Control(channel, self._ordered, self._orphaned)
@@ -64,6 +72,8 @@ class Worker:
         with contextlib.suppress(LinkClosed):
             if self._link is not None:
                 await self._link.send(self._export())
+        if self._idle_s and self._links:
+            await asyncio.wait(self._links, timeout=CONTROLLER_ENDS_S)
         for task in tuple(self._links):
             task.cancel()
         await asyncio.gather(*self._links, return_exceptions=True)
@@ -78,6 +88,9 @@ class Worker:
             case "link":
                 self._attach(received.sockets[0])
             case "drain":
+                self._drain()
+            case "retire":
+                self._idle_s = RETIRE_IDLE_S
                 self._drain()
             case "stop":
                 self._stop()
@@ -106,7 +119,7 @@ class Worker:
         """Drain the edge for `timeout_s`, or until told to stop now."""
         if not self._accepting:
             return
-        draining = asyncio.ensure_future(self._edge.drain(timeout_s))
+        draining = asyncio.ensure_future(self._drain_edge(timeout_s))
         hurrying = asyncio.ensure_future(self._now.wait())
         await asyncio.wait((draining, hurrying), return_when=asyncio.FIRST_COMPLETED)
         hurrying.cancel()
@@ -116,6 +129,12 @@ class Worker:
             self._edge.close()
         else:
             draining.result()
+
+    async def _drain_edge(self, timeout_s: float) -> None:
+        idle_s = min(self._idle_s, timeout_s)
+        if idle_s:
+            await self._edge.retire(idle_s)
+        await self._edge.drain(timeout_s - idle_s)
 
     # Snapshots of the controller.
 

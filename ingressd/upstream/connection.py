@@ -286,10 +286,11 @@ class UpstreamConnection(BaseProtocol):
             fields = head.fields
             framing = response_framing(self._method, status, fields, head.minor)
             if status >= 200:
-                self._answered()
+                if self._sent_all:  # an answer before the end of the request does not tell how long the endpoint takes
+                    now = time.monotonic()
+                    self.endpoint.answered(now - self._sent_at, now)
                 break
             if status == 101:
-                self._answered()
                 self._switch(sink, head, data)
                 return
             self._interim += 1
@@ -316,12 +317,6 @@ class UpstreamConnection(BaseProtocol):
         else:
             self._decoder = decoder
             sink.response_started(head, framing.length, pieces, False)
-
-    def _answered(self) -> None:
-        """Tell how long the endpoint took; an answer before the end of the request says nothing about that."""
-        if self._sent_all:
-            now = time.monotonic()
-            self.endpoint.answered(now - self._sent_at, now)
 
     def _on_body(self, sink: ResponseSink, decoder: BodyDecoder, data: bytes) -> None:
         pieces = decoder.feed(data)

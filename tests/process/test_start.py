@@ -136,7 +136,12 @@ def test_the_supervisor_imports_the_standard_library_only() -> None:
         "ingressd.process",
         "ingressd.process.channel",
         "ingressd.process.child",
+        "ingressd.process.crew",
+        "ingressd.process.handover",
         "ingressd.process.listeners",
+        "ingressd.process.pid_file",
+        "ingressd.process.privilege",
+        "ingressd.process.successor",
         "ingressd.process.supervisor",
         "ingressd.settings",
     }

@@ -3,56 +3,57 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingressd.balancing.round_robin import RoundRobin
-
-
-@dataclass(frozen=True)
-class Target:
-    key: str
-    weight: int = 1
-    active: int = 0
-
-
-def targets(count: int) -> list[Target]:
-    return [Target(str(n)) for n in range(count)]
+from tests.unit.balancing.targets import ONE, scheduler, targets
 
 
 @given(st.integers(1, 20), st.integers(1, 5))
 def test_each_target_gets_the_same_number_of_picks(count: int, rounds: int) -> None:
-    scheduler: RoundRobin[Target] = RoundRobin()
-    scheduler.update(targets(count))
-    picks = Counter(scheduler.pick(()) for _ in range(count * rounds))
-    assert set(picks.values()) == {rounds}
+    made = scheduler("rr", targets(*[1] * count))
+    picks = Counter(made.pick((), ONE) for _ in range(count * rounds))
+    assert {*picks.values()} == {rounds}
 
 
-def test_what_was_tried_is_not_picked_again() -> None:
-    scheduler: RoundRobin[Target] = RoundRobin()
-    scheduler.update(targets(3))
-    tried = [Target("0"), Target("2")]
-    assert {scheduler.pick(tried) for _ in range(9)} == {Target("1")}
-    assert scheduler.pick(targets(3)) is None
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=8), st.integers(0, 20))
+def test_targets_follow_each_other_in_their_order(weights: list[int], seed: int) -> None:
+    served = targets(*weights)
+    order = [target for target, weight in served.items() if weight]
+    made = scheduler("rr", served, seed)
+    picked = [made.pick((), ONE) for _ in range(3 * len(order))]
+    if order:
+        start = order.index(picked[0])
+        assert picked == ([*order[start:], *order[:start]] * 3)
 
 
-def test_a_target_of_weight_zero_takes_nothing() -> None:
-    scheduler: RoundRobin[Target] = RoundRobin()
-    scheduler.update([Target("a", weight=0), Target("b")])
-    assert {scheduler.pick(()) for _ in range(5)} == {Target("b")}
-    scheduler.update([])
-    assert scheduler.pick(()) is None
+def test_workers_begin_with_different_targets() -> None:
+    served = targets(1, 1, 1)
+    assert len({scheduler("rr", served, seed).pick((), ONE) for seed in range(20)}) == 3
 
 
-def test_a_second_attempt_takes_nobodys_turn() -> None:
-    scheduler: RoundRobin[Target] = RoundRobin()
-    scheduler.update(targets(2))
-    firsts = []
-    for _ in range(10):
-        first = scheduler.pick(())
-        assert first is not None
-        assert scheduler.pick((first,)) not in (None, first)
-        firsts.append(first.key)
-    assert Counter(firsts) == {"0": 5, "1": 5}
+def test_the_turn_goes_on_after_whoever_had_it() -> None:
+    served = targets(1, 1, 1, 1, 1)
+    one, two, three, four, five = served
+    made = scheduler("rr", served)
+    while made.pick((), ONE) is not two:
+        pass
+    made.update({five: 1, one: 1, two: 1, four: 1, three: 1})
+    assert made.pick((), ONE) is four
+    made.update({five: 1, one: 1, two: 1})
+    assert made.pick((), ONE) is five, "it follows two, the nearest before four that stayed"
+
+
+def test_when_all_are_new_the_turn_begins_somewhere() -> None:
+    made = scheduler("rr", targets(1, 1))
+    made.pick((), ONE)
+    new = targets(1, 1, 1)
+    made.update(new)
+    assert {made.pick((), ONE) for _ in range(3)} == {*new}
+
+
+def test_weights_do_not_count() -> None:
+    served = targets(9, 1)
+    made = scheduler("rr", served)
+    assert {*Counter(made.pick((), ONE) for _ in range(100)).values()} == {50}

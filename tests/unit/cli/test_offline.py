@@ -52,7 +52,11 @@ def test_offline_commands_take_the_settings_that_change_the_table(ingressd: Any,
         (["diff", "shop", "nowhere"], "ingressd: nowhere: no such file or folder"),
         (["diff", "shop"], "ingressd: Missing argument 'NEW' (see `ingressd diff --help`)"),
         (["explain"], "ingressd: Missing argument 'URL' (see `ingressd explain --help`)"),
-        (["check", "--scheduler", "magic", "shop"], "ingressd: --scheduler: 'magic' is not known; choose rr"),
+        (
+            ["check", "--scheduler", "magic", "shop"],
+            "ingressd: --scheduler: 'magic' is not known; choose rr, wrr, lc, wlc, sh, dh, sed, nq, random, p2c, ewma,"
+            " maglev or auto",
+        ),
         (
             ["routes", "--output", "xml", "shop"],
             "ingressd: Invalid value for '--output' / '-o': 'xml' is not one of 'text', 'json'"

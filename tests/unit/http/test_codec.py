@@ -193,6 +193,17 @@ def test_another_major_version_is_505(version: bytes) -> None:
     assert refused(b"GET / " + version + b"\r\nHost: x\r\n\r\n") == 505
 
 
+@pytest.mark.parametrize("start", [b"G\xe9T /", b"GET \x7f", b"\x80 /"])
+def test_another_major_version_of_what_is_no_request_line_is_400_however_it_is_cut(start: bytes) -> None:
+    data = start + b" HTTP/2.1\r\nHost: x\r\n\r\n"
+    assert refused(data) == 400
+    it = reader()
+    with pytest.raises(LocalReply) as refusal:
+        for at in range(len(data)):
+            it.feed(data[at : at + 1])
+    assert refusal.value.status == 400
+
+
 def test_an_http2_preface_is_505() -> None:
     assert refused(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n") == 505
 
