@@ -35,6 +35,8 @@ CAST = (
     Part("bank", echo.make_app),
     Part("welcome", echo.make_app),
     Part("fleet", echo.make_app, copies=3),
+    Part("dice", echo.make_app, copies=3),
+    Part("sticky", echo.make_app, copies=3),
     Part("live", live.make_app),
 )
 

@@ -86,6 +86,7 @@ def _outcome(snapshot: Snapshot, route: Route | None, question: Question) -> Map
         "action": "proxy",
         "pool": pool.id,
         "scheduler": pool.scheduler,
+        "affinity_s": pool.affinity_s,
         "tls": pool.tls,
         "endpoints": [endpoint.key for endpoint in pool.endpoints],
     }

@@ -93,6 +93,7 @@ def _with_discovery(answer: Mapping[str, Any], compilation: Compilation) -> Mapp
         "action": "proxy",
         "pool": pool.id,
         "scheduler": pool.scheduler,
+        "affinity_s": pool.affinity_s,
         "tls": pool.tls,
         "endpoints": [endpoint.key for endpoint in pool.endpoints],
         "asks": asks,
@@ -186,7 +187,10 @@ def _candidate(outcome: str, name: str, why: str) -> Text:
 def _outcome(outcome: Mapping[str, Any]) -> Iterator[str]:
     if outcome["action"] == "proxy":
         protocol = "https" if outcome["tls"] else "http"
-        yield f"proxied by {protocol} to an endpoint of {outcome['pool']}, picked by {outcome['scheduler']}:"
+        how = f"picked by {outcome['scheduler']}"
+        if outcome["affinity_s"]:
+            how = "the client's own (sessionAffinity)"
+        yield f"proxied by {protocol} to an endpoint of {outcome['pool']}, {how}:"
         yield from (f"  {endpoint}" for endpoint in outcome["endpoints"])
         yield from (f"  what {question} answers, which a running proxy asks" for question in outcome.get("asks", ()))
         return

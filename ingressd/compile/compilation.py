@@ -125,6 +125,7 @@ class ServiceRow:
             "id": pool.id,
             "port": pool.port,
             "scheduler": pool.scheduler,
+            "affinity_s": pool.affinity_s,
             "tls": pool.tls,
             "discovery": queries[0].provider if queries else "slices",
             "targets": [query.target for query in queries],

@@ -102,6 +102,7 @@ def test_services(world: World) -> None:
                 "id": "default/site:80",
                 "port": "80",
                 "scheduler": "rr",
+                "affinity_s": 0,
                 "tls": False,
                 "discovery": "slices",
                 "targets": [],

@@ -46,6 +46,7 @@ def test_the_winner_its_pool_and_its_endpoints_are_named() -> None:
         "action": "proxy",
         "pool": "shop/web:80",
         "scheduler": "rr",
+        "affinity_s": 0,
         "tls": False,
         "endpoints": ["10.0.0.1:8080", "[fd00::1]:8080"],
     }

@@ -90,13 +90,19 @@ def test_while_its_own_target_does_not_answer_a_client_gets_another_one_and_come
 
 
 def test_the_one_that_was_away_longest_is_forgotten_first() -> None:
-    made = affinity(targets(1, 1), bound=100)
-    everybody = clients(150)
-    first = everybody[0]
-    for request in everybody:
-        made.pick((), request)
-        made.pick((), first)
-        assert len(made) <= 100
+    served = targets(1, 1)
+    made = affinity(served, bound=100)
+    first, second, *others = clients(102)
+    homes = {request: made.pick((), request) for request in (first, second, *others[:98])}
+    made.pick((), first)
+    for request in others[98:]:
+        homes[request] = made.pick((), request)
+    assert len(made) == 100
+    heavy = Target("10.0.9.9:80")
+    made.update({**served, heavy: 10**9})  # whoever is not known goes there
+    known = [first, *others[1:]]
+    assert [made.pick((), request) for request in known] == [homes[request] for request in known]
+    assert {made.pick((), request) for request in (second, others[0])} == {heavy}
     assert len(made) == 100
 
 

@@ -141,6 +141,7 @@ def test_for_programs_there_is_the_answer_of_the_api_and_more(ingressd: Any) -> 
         "action": "proxy",
         "pool": "default/cart:80",
         "scheduler": "rr",
+        "affinity_s": 0,
         "tls": False,
         "endpoints": [],
         "asks": ["dns cart:8000"],
