@@ -6,8 +6,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+FUZZ_ARGS ?= --seconds 300
+SOAK_ARGS ?= --minutes 30
 
-.PHONY: help venv demo certs test lint format check bench wire-peers e2e-docker test-tools fresh-clone docs constraints clean
+.PHONY: help venv demo certs test lint format check bench fuzz soak wire-peers e2e-docker test-tools fresh-clone docs constraints clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +45,13 @@ check: lint test ## What must be green before a commit
 
 bench: venv ## ingressd beside nginx, HAProxy, Envoy, Traefik and Caddy (scripts/install-bench-peers gets them)
 	$(BIN)/python -m bench $(BENCH_ARGS)
+
+fuzz: venv ## Feed every fuzz target for 5 minutes, from the corpus on (installs atheris)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,fuzz]'
+	$(BIN)/python -m fuzz all $(FUZZ_ARGS)
+
+soak: venv ## Half an hour of mixed load with edits and kills: nothing may grow, nothing may fail unexplained
+	$(BIN)/python -m soak $(SOAK_ARGS)
 
 wire-peers: venv ## Send the wire cases to nginx and HAProxy too, and say where they differ
 	$(BIN)/python scripts/wire-peers

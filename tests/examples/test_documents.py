@@ -22,6 +22,9 @@ ELSEWHERE = {
     r"make certs": "scripts/e2e-docker runs it",
     r"pip install ./examples/discovery-plugin": "test_discovery_plugin.py installs it, into a folder of its own",
     r"PHONE_BOOK=.* ingressd run .*": "test_discovery_plugin.py runs it",
+    r"pip install -e '\.\[fuzz\]'": "make fuzz runs it",
+    r"python -m fuzz .*": "make fuzz runs it, for longer than a test may take; tests/fuzz runs the corpus",
+    r"python -m soak .*": "make soak runs it, for half an hour",
     r"docker compose .*": "scripts/e2e-docker runs the compose file",
 }
 """A whole command, as a regular expression -> where it is run instead, and why not here."""
