@@ -278,6 +278,11 @@ class ResponseHeadReader:
         self._partial = b""
         self.leftover = b""
 
+    def forget(self) -> None:
+        """Drop what has come of a head: its connection is gone."""
+        self._partial = b""
+        self.leftover = b""
+
     @property
     def idle(self) -> bool:
         """No byte of the next head has come."""

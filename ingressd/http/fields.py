@@ -88,19 +88,9 @@ class _Role(Enum):
     DROP = auto()
 
 
-_KEEP = _Role.KEEP
-_ONCE = _Role.ONCE
-_HOST = _Role.HOST
-_CONNECTION = _Role.CONNECTION
-_USER_AGENT = _Role.USER_AGENT
-_ACCEPT = _Role.ACCEPT
-_REFERER = _Role.REFERER
-_CONTENT_LENGTH = _Role.CONTENT_LENGTH
-_TRANSFER_ENCODING = _Role.TRANSFER_ENCODING
-_EXPECT = _Role.EXPECT
-_UPGRADE = _Role.UPGRADE
-_CLAIM = _Role.CLAIM
-_DROP = _Role.DROP
+# Globals: a name of the module is found faster than one of the class.
+_KEEP, _ONCE, _HOST, _CONNECTION, _USER_AGENT, _ACCEPT, _REFERER = tuple(_Role)[:7]
+_CONTENT_LENGTH, _TRANSFER_ENCODING, _EXPECT, _UPGRADE, _CLAIM, _DROP = tuple(_Role)[7:]
 
 _REQUEST_ROLES = {
     b"host": _HOST,

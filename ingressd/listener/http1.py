@@ -123,6 +123,10 @@ class Http1Connection(BaseProtocol):
         if exchange is not None:
             self._exchange = None
             exchange.client_gone()
+        # The wheel keeps this object until its deadline would have been: it must not keep what came, too.
+        self._held = b""
+        self._reader = None
+        self._decoder = None
 
     def eof_received(self) -> bool:
         """See asyncio.Protocol. Outside a tunnel, a client that stops sending is taken to be gone (as nginx does)."""
@@ -225,6 +229,7 @@ class Http1Connection(BaseProtocol):
                     self._context.wheel.arm(self, self._context.limits.request_head_s)
                 break
             self._held = reader.leftover
+            reader.leftover = b""
             self._serve(head)
             if self._state is not State.HEAD:
                 break

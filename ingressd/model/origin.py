@@ -45,10 +45,14 @@ class Origin:
     """YAML, or JSON, which is YAML when its tabs are spaces. It may hold secrets."""
     marks: Mapping[Loc, Position] = field(default_factory=lambda: NO_MARKS, repr=False, compare=False)
     """Positions in the document that are known already."""
+    _asked: dict[Loc, Position] = field(default_factory=dict, repr=False, compare=False)
+    """Those that somebody has asked for: they go with the document."""
 
     def position(self, loc: Loc = ()) -> Position:
         """Where a value stands; of one that is missing, where it should be. A mapping stands where its key is."""
-        found = self.marks.get(loc) or _position(self.text, loc)
+        found = self.marks.get(loc) or self._asked.get(loc)
+        if found is None:
+            found = self._asked[loc] = _position(self.text, loc)
         return Position(self.line + found.line - 1, found.column)
 
 
@@ -87,7 +91,6 @@ def _mark(node: yaml.Node, pattern: tuple[str | None, ...], loc: Loc, found: dic
             found[*loc, name] = _start(key, child)
 
 
-@lru_cache(maxsize=8192)
 def _position(text: str, loc: Loc) -> Position:
     node = _composed(text)
     if node is None:

@@ -204,6 +204,7 @@ class UpstreamConnection(BaseProtocol):
         """See asyncio.Protocol."""
         super().connection_lost(exc)
         self.deadline = NEVER
+        self._reader.forget()  # the wheel keeps this object until its deadline would have been
         if self.sink is None:
             idle = self.endpoint.idle
             if self in idle:
@@ -283,6 +284,7 @@ class UpstreamConnection(BaseProtocol):
                 return
             status = head.status
             data = self._reader.leftover
+            self._reader.leftover = b""  # an idle connection must not hold the start of its last body
             fields = head.fields
             framing = response_framing(self._method, status, fields, head.minor)
             if status >= 200:

@@ -125,6 +125,8 @@ class App:
         blocks = int(request.query["blocks"])
         response = web.StreamResponse(headers={"Content-Length": str(blocks * len(BLOCK))})
         await response.prepare(request)
+        if request.method == "HEAD":
+            return response  # aiohttp would send the blocks all the same
         try:
             for _ in range(blocks):
                 await response.write(BLOCK)

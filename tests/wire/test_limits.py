@@ -245,7 +245,8 @@ async def test_a_body_within_the_grace_has_no_least_rate() -> None:
 
 
 async def test_the_time_in_which_the_endpoint_does_not_read_is_not_the_client_s() -> None:
-    limits = Limits(body_rate_bytes_s=BIG, body_rate_grace_s=0.4, request_body_gap_s=0.4)
+    # The buffers on the way hold less than two seconds of this rate, and a starved machine still keeps it.
+    limits = Limits(body_rate_bytes_s=6 * 1024 * 1024, body_rate_grace_s=0.5, request_body_gap_s=0.5)
     go_on = asyncio.Event()
 
     async def slow(peer: Peer) -> None:
@@ -259,7 +260,7 @@ async def test_the_time_in_which_the_endpoint_does_not_read_is_not_the_client_s(
         sending = asyncio.ensure_future(send(writer, POST % BIG + bytes(BIG)))
         (connection,) = await opened(edge, 1)
         await until(lambda: connection._body_held)
-        await asyncio.sleep(1.0)  # more than both limits; the client would send
+        await asyncio.sleep(2.0)  # more than both limits; the client would send
         assert edge.log.entries == []
         go_on.set()
         assert (await response(reader))[0].startswith(b"HTTP/1.1 200 ")
