@@ -112,7 +112,7 @@ def _capacity(connections: int) -> int:
         return connections
     bound = max(1, descriptors * _DESCRIPTORS_PERCENT // 100)
     if bound < connections:
-        logger.debug(
+        logger.info(
             "at most %d connections instead of %d: there are %d descriptors (raise the limit: ulimit -n, LimitNOFILE=)",
             bound,
             connections,
