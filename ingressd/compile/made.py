@@ -17,6 +17,8 @@ from ingressd.model.resource import Resource
 from ingressd.model.service import Service
 from ingressd.model.shape import Loc
 from ingressd.table.pool import Pool
+from ingressd.table.pool_variant import PLAIN, PoolVariant
+from ingressd.table.stream import TCP
 
 SERVICE_MISSING = "service_missing"
 BACKEND_RESOURCE = "backend_resource"
@@ -24,18 +26,22 @@ BACKEND_RESOURCE = "backend_resource"
 
 
 class PoolName(NamedTuple):
-    """A port of a Service as a backend names it."""
+    """A port of a Service as a backend names it, or as a listener of the Service does."""
 
     namespace: str
     service: str
     """Of a backend that is no Service, its kind and name with a slash between them, which no name of a Service has."""
     port: str
     """By name or number."""
+    protocol: str = TCP
+    variant: PoolVariant = PLAIN
+    """How an Ingress wants it reached."""
 
     @property
     def id(self) -> str:
-        """That of its Pool."""
-        return f"{self.namespace}/{self.service}:{self.port}"
+        """That of its Pool. A Service may have the same port for TCP and for UDP."""
+        own = "" if self.protocol == TCP else f"/{self.protocol}"
+        return f"{self.namespace}/{self.service}:{self.port}{own}{self.variant.suffix}"
 
 
 class Refusal(NamedTuple):
@@ -72,13 +78,22 @@ class Made:
     faults: tuple[Fault, ...] = ()
 
 
-def pool_name(backend: Backend, namespace: str) -> PoolName:
+def pool_name(backend: Backend, namespace: str, variant: PoolVariant = PLAIN) -> PoolName:
     """The Pool for a backend of an object in `namespace`."""
     if backend.service is None:
         resource = backend.resource
         return PoolName(namespace, "/" if resource is None else f"{resource.kind}/{resource.name}", "")
     port = backend.service.port or BackendPort()
-    return PoolName(namespace, backend.service.name, port.name or str(port.number))
+    return PoolName(namespace, backend.service.name, port.name or str(port.number), variant=variant)
+
+
+def operators_pool(written: str) -> PoolName | None:
+    """The Pool of --default-backend NAMESPACE/SERVICE:PORT, whose form was checked when it was read; None = not set."""
+    if not written:
+        return None
+    namespace, _, rest = written.partition("/")
+    service, _, port = rest.partition(":")
+    return PoolName(namespace, service, port)
 
 
 def refused(name: PoolName, refusal: Refusal, evidence: Evidence = NOTHING, faults: tuple[Fault, ...] = ()) -> Made:

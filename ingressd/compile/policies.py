@@ -8,114 +8,213 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, NamedTuple
 
 from ingressd.compile.options import CompileOptions
+from ingressd.compile.references import References
 from ingressd.errors import Fault, Severity
-from ingressd.filters.base import Filter, Site, boolean
-from ingressd.filters.registry import ANNOTATIONS, CHAIN
+from ingressd.filters.base import Filter, FilterSpec, Site, Unusable, boolean
+from ingressd.filters.canary import CANARY_READS
+from ingressd.filters.registry import ANNOTATIONS, CHAIN, SPEC_OF
 from ingressd.filters.ssl_redirect import HTTPS_PORT
-from ingressd.model.ingress import Ingress
+from ingressd.filters.unsupported import GUARDS, LEFT_OUT
+from ingressd.model.ingress import CLASS_ANNOTATION, Ingress
 from ingressd.model.resource import Resource
+from ingressd.model.shape import Loc
+from ingressd.table.policy import DEFAULT_POLICY, READ_TIMEOUT, RoutePolicy
+from ingressd.table.pool_variant import PLAIN, PoolVariant
 
 OURS = "ingressd.dev/"
 NGINX = "nginx.ingress.kubernetes.io/"
 PREFIXES = (OURS, NGINX)
 """Both mean the same; the first wins when both are set."""
+NGINX_CLASS = "nginx"
 
-GUARDS = frozenset(
-    {
-        "auth-secret",
-        "auth-tls-match-cn",
-        "auth-tls-secret",
-        "auth-tls-verify-client",
-        "auth-type",
-        "auth-url",
-        "allowlist-source-range",
-        "denylist-source-range",
-        "satisfy",
-        "whitelist-source-range",
-    }
-)
-"""ingress-nginx's annotations that keep somebody out: a route that has one is not served without it."""
+NGINX_BODY_BYTES = 1024 * 1024
+"""nginx's client_max_body_size, which holds for Ingresses that were written for ingress-nginx."""
 
-NOT_BUILT = frozenset(
-    """
-    affinity affinity-canary-behavior affinity-mode app-root auth-always-set-cookie auth-cache-duration
-    auth-cache-key auth-keepalive auth-keepalive-requests auth-keepalive-share-vars auth-keepalive-timeout
-    auth-method auth-proxy-set-headers auth-realm auth-response-headers auth-secret-type auth-signin
-    auth-signin-redirect-param auth-snippet auth-tls-error-page auth-tls-pass-certificate-to-upstream
-    auth-tls-verify-depth backend-protocol canary canary-by-cookie canary-by-header canary-by-header-pattern
-    canary-by-header-value canary-weight canary-weight-total client-body-buffer-size configuration-snippet
-    connection-proxy-header cors-allow-credentials cors-allow-headers cors-allow-methods cors-allow-origin
-    cors-expose-headers cors-max-age custom-headers custom-http-errors default-backend
-    disable-proxy-intercept-errors enable-access-log enable-auth-log enable-cors enable-global-auth
-    enable-modsecurity enable-opentelemetry enable-owasp-core-rules enable-rewrite-log from-to-www-redirect
-    limit-allowlist limit-burst-multiplier limit-connections limit-rate limit-rate-after limit-rpm limit-rps
-    limit-whitelist load-balance mirror-host mirror-request-body mirror-target modsecurity-snippet
-    modsecurity-transaction-id opentelemetry-trust-incoming-span permanent-redirect permanent-redirect-code
-    preserve-trailing-slash proxy-body-size proxy-buffer-size proxy-buffering proxy-buffers-number
-    proxy-busy-buffers-size proxy-connect-timeout proxy-cookie-domain proxy-cookie-path proxy-http-version
-    proxy-max-temp-file-size proxy-next-upstream proxy-next-upstream-timeout proxy-next-upstream-tries
-    proxy-read-timeout proxy-redirect-from proxy-redirect-to proxy-request-buffering proxy-send-timeout
-    proxy-ssl-ciphers proxy-ssl-name proxy-ssl-protocols proxy-ssl-secret proxy-ssl-server-name proxy-ssl-verify
-    proxy-ssl-verify-depth relative-redirects rewrite-target server-alias server-snippet service-upstream
-    session-cookie-change-on-failure session-cookie-conditional-samesite-none session-cookie-domain
-    session-cookie-expires session-cookie-max-age session-cookie-name session-cookie-partitioned session-cookie-path
-    session-cookie-samesite session-cookie-secure ssl-ciphers ssl-passthrough ssl-prefer-server-ciphers
-    stream-snippet temporal-redirect temporal-redirect-code upstream-hash-by upstream-hash-by-subset
-    upstream-hash-by-subset-size upstream-vhost use-regex x-forwarded-prefix
-    """.split()  # noqa: SIM905 - a hundred lines of quotes say no more
-)
-"""ingress-nginx's other annotations, which change what a route does but open nothing when they are left out."""
+
+class Chain(NamedTuple):
+    """What a route does to its requests and responses."""
+
+    filters: tuple[Filter, ...]
+    response_filters: tuple[Filter, ...]
+    denied: str
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
     """What the annotations of one Ingress say."""
 
+    ingress: Resource[Ingress]
     values: Mapping[str, Any]
     """By name without prefix."""
+    keys: Mapping[str, str] = field(default_factory=dict)
+    """Name without prefix -> as it is written."""
     denied: str = ""
+    nginx: bool = False
+    """It was written for ingress-nginx."""
+    of_routes: RoutePolicy = DEFAULT_POLICY
+    variant: PoolVariant = PLAIN
+    canary: bool = False
+    """It takes a part of the requests of another Ingress."""
+    unread: frozenset[str] = frozenset()
+    """Annotations, by name without prefix, whose values are not understood."""
 
-    def filters(self, site: Site) -> tuple[Filter, ...]:
+    @property
+    def lost(self) -> bool:
+        """Nobody knows which requests it should take."""
+        return any(ANNOTATIONS[name].selects for name in self.unread)
+
+    @property
+    def specs(self) -> tuple[FilterSpec, ...]:
+        """Those that have something to say, in the order of the chain."""
+        wanted = {id(SPEC_OF[name]) for name in self.values}
+        return tuple(spec for spec in CHAIN if spec.always or id(spec) in wanted)
+
+    @property
+    def by_path(self) -> bool:
+        """Whether routes of one host may have chains that differ."""
+        return any(spec.by_path for spec in self.specs)
+
+    def key_of(self, name: str) -> str:
+        """The annotation as it is written."""
+        return self.keys.get(name, f"{OURS}{name}")
+
+    def loc_of(self, name: str) -> Loc:
+        """Where it is written."""
+        return ("metadata", "annotations", self.key_of(name))
+
+    def chain(self, site: Site, faults: list[Fault]) -> Chain:
         """The chain of a route at `site`."""
-        built = (spec.build(self.values, site) for spec in CHAIN)
-        return tuple(each for each in built if each is not None)
+        built: list[Filter] = []
+        denied = ""
+        for spec in self.specs:
+            try:
+                made = spec.build(self.values, site)
+            except Unusable as problem:
+                denied = _unusable(self.ingress, self.key_of(problem.annotation), problem, faults) or denied
+                continue
+            if made is not None:
+                built.append(made)
+            for remark in spec.remarks(self.values, site):
+                key = self.key_of(remark.annotation)
+                message = f"{key}: {remark}"
+                faults.append(_fault(self.ingress, Severity.WARNING, "annotation_differs", key, message, remark.hint))
+        return Chain(
+            tuple(each for each in built if hasattr(each, "on_request")),
+            tuple(each for each in built if hasattr(each, "on_response")),
+            denied,
+        )
 
 
-def read_policy(ingress: Resource[Ingress], faults: list[Fault]) -> Policy:
+def read_policy(
+    ingress: Resource[Ingress], options: CompileOptions, references: References, faults: list[Fault]
+) -> Policy:
     """Parse the annotations of an Ingress; what is wrong with them goes to `faults`."""
     values: dict[str, Any] = {}
+    keys: dict[str, str] = {}
+    unread: set[str] = set()
+    passed_over: list[str] = []
+    canary = bool(canary_annotation(ingress))
     denied = ""
+    prefixes = (NGINX, *((f"{options.annotations_prefix}/",) if options.annotations_prefix else ()), OURS)
+    annotations = ingress.object.metadata.annotations
     # The prefix that wins comes last.
-    written = sorted(ingress.object.metadata.annotations.items(), key=lambda item: item[0].startswith(OURS))
-    for key, text in written:
-        prefix, slash, name = key.partition("/")
-        if f"{prefix}{slash}" not in PREFIXES:
-            continue
-        annotation = ANNOTATIONS.get(name)
-        if annotation is not None:
-            try:
-                values[name] = annotation.parse(text)
-            except ValueError as problem:
-                message = f'{key}: "{text}" must be {problem}; it is left out'
-                faults.append(_fault(ingress, Severity.ERROR, "annotation_invalid", key, message))
-        elif name in GUARDS:
-            denied = denied or f"{key} is not supported: the route is closed rather than left open"
-            message = f"{key} is not supported yet: this Ingress answers 503 rather than being open to everybody"
-            faults.append(_fault(ingress, Severity.ERROR, "annotation_guard_unsupported", key, message))
-        elif name in NOT_BUILT:
-            message = f"{key} is not supported yet: it is left out"
-            faults.append(_fault(ingress, Severity.WARNING, "annotation_unsupported", key, message))
-        else:
-            near = get_close_matches(name, [*ANNOTATIONS, *GUARDS, *NOT_BUILT], n=1)
-            hint = f"did you mean {prefix}/{near[0]}?" if near else "remove it"
-            message = f"{key}: there is no such annotation"
-            faults.append(_fault(ingress, Severity.WARNING, "annotation_unknown", key, message, hint))
-    return Policy(values, denied)
+    for prefix in prefixes:
+        for key, text in annotations.items():
+            if not key.startswith(prefix):
+                continue
+            name = key.removeprefix(prefix)
+            annotation = ANNOTATIONS.get(name)
+            if canary and name not in CANARY_READS and (annotation or name in GUARDS or name in LEFT_OUT):
+                passed_over.append(key)
+                continue
+            if annotation is not None and not (annotation.native and prefix == NGINX):
+                try:
+                    values[name], keys[name] = annotation.parse(text), key
+                except ValueError as problem:
+                    message = f'{key}: "{text}" must be {problem}'
+                    if annotation.guard:
+                        denied = denied or f"{key} is invalid: the route is closed rather than left open"
+                        message += "; until then its routes answer 503"
+                    elif annotation.selects:
+                        message += "; until then it takes no request"
+                    else:
+                        message += "; it is left out"
+                    unread.add(name)
+                    faults.append(_fault(ingress, Severity.ERROR, "annotation_invalid", key, message))
+            else:
+                denied = _unread(ingress, prefix, name, faults) or denied
+    if passed_over:
+        message = f"a canary leaves this to the Ingress that it belongs to: {', '.join(sorted(passed_over))}"
+        faults.append(_fault(ingress, Severity.INFO, "canary_annotation_ignored", passed_over[0], message))
+    nginx = (
+        ingress.object.spec.ingress_class_name == NGINX_CLASS
+        or annotations.get(CLASS_ANNOTATION) == NGINX_CLASS
+        or any(key.startswith(NGINX) for key in annotations)
+    )
+    policy, variant = _base_policy(options, nginx=nginx), PLAIN
+    for spec in dict.fromkeys(SPEC_OF[name] for name in values):
+        try:
+            policy = spec.refine(values, policy)
+            variant = spec.vary(values, references, variant)
+        except Unusable as problem:
+            key = keys.get(problem.annotation, problem.annotation)
+            denied = _unusable(ingress, key, problem, faults) or denied
+    unread -= values.keys()
+    return Policy(ingress, values, keys, denied, nginx, policy, variant, canary, frozenset(unread))
+
+
+def _base_policy(options: CompileOptions, *, nginx: bool) -> RoutePolicy:
+    policy = RoutePolicy.of(options.limits)
+    if not nginx:
+        return policy
+    return replace(
+        policy,
+        request_body_bytes=policy.request_body_bytes or NGINX_BODY_BYTES,
+        retry_on=policy.retry_on | {READ_TIMEOUT},
+    )
+
+
+def _unusable(ingress: Resource[Ingress], key: str, problem: Unusable, faults: list[Fault]) -> str:
+    """Tell of it. Returns why the route must be closed, if it must."""
+    guard = ANNOTATIONS[problem.annotation].guard
+    message = f"{key}: {problem}" + ("; until then its routes answer 503" if guard else "; it is left out")
+    faults.append(_fault(ingress, Severity.ERROR, "annotation_unusable", key, message, problem.hint))
+    return f"{key}: {problem}" if guard else ""
+
+
+def _unread(ingress: Resource[Ingress], prefix: str, name: str, faults: list[Fault]) -> str:
+    """Tell of an annotation that nothing reads. Returns why the route must be closed, if it must."""
+    key = f"{prefix}{name}"
+    if name in GUARDS:
+        message = f"{key} is not supported: this Ingress answers 503 rather than being open to everybody"
+        faults.append(_fault(ingress, Severity.ERROR, "annotation_guard_unsupported", key, message, GUARDS[name]))
+        return f"{key} is not supported: the route is closed rather than left open"
+    if name in LEFT_OUT:
+        message = f"{key} is not supported: it is left out"
+        faults.append(_fault(ingress, Severity.WARNING, "annotation_unsupported", key, message, LEFT_OUT[name]))
+        return ""
+    near = get_close_matches(name, [*ANNOTATIONS, *GUARDS, *LEFT_OUT], n=1)
+    hint = f"did you mean {prefix}{near[0]}?" if near else "remove it"
+    if near and _guards(near[0]):
+        message = (
+            f"{key}: there is no such annotation, but one like it guards a route; until then its routes answer 503"
+        )
+        faults.append(_fault(ingress, Severity.ERROR, "annotation_guard_unknown", key, message, hint))
+        return f"{key} is unknown, {near[0]} may be meant: the route is closed rather than left open"
+    faults.append(
+        _fault(ingress, Severity.WARNING, "annotation_unknown", key, f"{key}: there is no such annotation", hint)
+    )
+    return ""
+
+
+def _guards(name: str) -> bool:
+    """Whether an annotation keeps somebody out."""
+    return name in GUARDS or (name in ANNOTATIONS and ANNOTATIONS[name].guard)
 
 
 def canary_annotation(ingress: Resource[Ingress]) -> str:

@@ -2,11 +2,66 @@
 
 from __future__ import annotations
 
-from ingressd.filters import ssl_redirect
+from ingressd.filters import (
+    access_log,
+    app_root,
+    basic_auth,
+    canary,
+    cors,
+    custom_errors,
+    external_auth,
+    ip_lists,
+    jwt,
+    limits,
+    load_balance,
+    match,
+    next_upstream,
+    proxy_timeouts,
+    redirects,
+    request_body,
+    response_buffers,
+    rewrite,
+    satisfy,
+    server_alias,
+    session_cookie,
+    ssl_redirect,
+    upstream_hash,
+    upstream_vhost,
+    www_redirect,
+)
 from ingressd.filters.base import Annotation, FilterSpec
 
-CHAIN: tuple[FilterSpec, ...] = (ssl_redirect.SPEC,)
+CHAIN: tuple[FilterSpec, ...] = (
+    server_alias.SPEC,
+    www_redirect.SPEC,
+    app_root.SPEC,
+    redirects.SPEC,
+    cors.SPEC,
+    rewrite.SPEC,
+    ssl_redirect.SPEC,
+    limits.SPEC,
+    satisfy.SPEC,
+    ip_lists.SPEC,
+    basic_auth.SPEC,
+    external_auth.SPEC,
+    jwt.SPEC,
+    upstream_vhost.SPEC,
+    match.SPEC,
+    canary.SPEC,
+    load_balance.SPEC,
+    session_cookie.SPEC,
+    upstream_hash.SPEC,
+    custom_errors.SPEC,
+    access_log.SPEC,
+    next_upstream.SPEC,
+    proxy_timeouts.SPEC,
+    request_body.SPEC,
+    response_buffers.SPEC,
+)  # fmt: skip
 """Order: ingress-nginx's phases (redirects, then limits, then access, then authentication)."""
 
 ANNOTATIONS: dict[str, Annotation] = {annotation.name: annotation for spec in CHAIN for annotation in spec.annotations}
 """Every annotation that a filter reads, by name without prefix."""
+
+SPEC_OF: dict[str, FilterSpec] = {annotation.name: spec for spec in CHAIN for annotation in spec.annotations}
+"""Who reads it."""

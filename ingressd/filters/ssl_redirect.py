@@ -1,4 +1,4 @@
-"""ssl-redirect, force-ssl-redirect: send plain HTTP requests to HTTPS.
+"""ssl-redirect, force-ssl-redirect, preserve-trailing-slash: send plain HTTP requests to HTTPS.
 
 In: a request on a host with TLS. Out: 308 to the same host and target, which keeps method and body. ACME's HTTP
 challenges must be answered over HTTP and pass.
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ingressd.errors import LocalReply, Reason
-from ingressd.filters.base import Annotation, Filter, Request, Site, boolean
+from ingressd.filters.base import Annotation, Filter, FilterSpec, Request, Site, boolean
 from ingressd.http.target import split_absolute
 
 HTTPS_PORT = 443
@@ -24,6 +24,8 @@ class SslRedirect:
     """Redirects to HTTPS on `port`."""
 
     port: int
+    strips: bool = False
+    """Take one slash from the end of the target, as ingress-nginx does; `/` alone stays."""
 
     def __str__(self) -> str:
         return f"ssl-redirect: 308 to https, port {self.port}"
@@ -38,21 +40,34 @@ class SslRedirect:
         if target[:1] != "/":
             target = split_absolute(target)[2]
         port = "" if self.port == HTTPS_PORT else f":{self.port}"
+        if self.strips and target[-1:] == "/" and target != "/" and "?" not in target:
+            target = target[:-1]
         location = f"https://{request.host}{port}{target}"
         return LocalReply(308, Reason.REDIRECT, headers=((b"Location", location.encode("ascii")),))
 
 
-class _Spec:
+class _Spec(FilterSpec):
     name = "ssl-redirect"
+    always = True
     annotations = (
-        Annotation("ssl-redirect", boolean, "redirect HTTP to HTTPS where the host has TLS; the default is true"),
-        Annotation("force-ssl-redirect", boolean, "redirect HTTP to HTTPS, also where TLS ends in front of ingressd"),
+        Annotation("ssl-redirect", boolean, "redirect HTTP to HTTPS where the host has TLS", "true"),
+        Annotation(
+            "force-ssl-redirect", boolean, "redirect HTTP to HTTPS, also where TLS ends in front of ingressd", "false"
+        ),
+        Annotation(
+            "preserve-trailing-slash",
+            boolean,
+            "keep the slash at the end of a path in redirects to HTTPS",
+            "false",
+            note="Only Ingresses that were written for ingress-nginx lose it without this; a query keeps its slash.",
+        ),
     )
 
     def build(self, values: Mapping[str, Any], site: Site) -> Filter | None:
         served = site.tls and site.https
         wanted = values.get("force-ssl-redirect", False) or (served and values.get("ssl-redirect", True))
-        return SslRedirect(site.https_redirect_port) if wanted else None
+        strips = site.nginx and not values.get("preserve-trailing-slash", False)
+        return SslRedirect(site.https_redirect_port, strips) if wanted else None
 
 
 SPEC = _Spec()

@@ -7,7 +7,7 @@ ready to send. It decides nothing about bodies: that is framing.py. It never see
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum, auto
 
 from ingressd.errors import LocalReply, Reason
@@ -154,6 +154,7 @@ class RequestFields:
     """What a request's fields say to the proxy, and the lines that go upstream."""
 
     __slots__ = (
+        "_by_name",
         "accept",
         "claims",
         "close",
@@ -191,6 +192,23 @@ class RequestFields:
         """The value."""
         self.claims: dict[bytes, bytes] | None = None
         """Lower-case name -> value of the fields in CLAIMS; several fields are joined with a comma."""
+        self._by_name: dict[str, str] | None = None
+
+    @property
+    def by_name(self) -> Mapping[str, str]:
+        """Lower-case name -> value of `kept` and `claims`, several joined with a comma; cookies with a semicolon."""
+        by_name = self._by_name
+        if by_name is None:
+            by_name = self._by_name = {
+                name.decode("ascii"): value.decode("latin-1") for name, value in (self.claims or {}).items()
+            }
+            for line in self.kept:
+                name = _line_name(line).decode("ascii")
+                value = line_value(line).decode("latin-1")
+                if name in by_name:
+                    value = f"{by_name[name]}{'; ' if name == 'cookie' else ', '}{value}"
+                by_name[name] = value
+        return by_name
 
 
 class ResponseFields:

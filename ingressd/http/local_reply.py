@@ -57,9 +57,11 @@ def render(
     else:
         media = _preferred(accept)
         body = _body(media, reply, phrase, request_id)
+    # RFC 9110 section 8.6: a 204 has no length, not even none.
+    length = b"" if status == 204 else b"Content-Length: %d\r\n" % len(body)
     lines = [
-        b"HTTP/1.1 %d %b\r\nDate: %b\r\nContent-Length: %d\r\nx-ingressd-reason: %b\r\n"
-        % (status, phrase.encode("ascii"), http_date(now), len(body), reply.reason.encode("ascii"))
+        b"HTTP/1.1 %d %b\r\nDate: %b\r\n%bx-ingressd-reason: %b\r\n"
+        % (status, phrase.encode("ascii"), http_date(now), length, reply.reason.encode("ascii"))
     ]
     if media:
         lines.append(b"Content-Type: %b\r\n" % media)

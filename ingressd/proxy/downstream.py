@@ -16,6 +16,8 @@ class Downstream(Protocol):
     client_address: str
     """The peer, or what a trusted proxy says the client is."""
     client_port: int
+    local_port: int
+    """Where the client connected to."""
     scheme: str
     """`http` or `https`."""
     forwarded: ForwardedBlock

@@ -9,22 +9,39 @@ stands in one place (docs/decisions/0001).
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
+from collections.abc import Awaitable
 
 from ingressd.errors import LocalReply, Reason
+from ingressd.filters.base import Detour, Encoder, Services, Verdict
 from ingressd.http import local_reply
 from ingressd.http.authority import canonical_host
 from ingressd.http.codec import RequestHead, ResponseHead
-from ingressd.http.fields import RequestFields, line_value
+from ingressd.http.fields import line_value
 from ingressd.http.forwarded import new_request_id
-from ingressd.http.framing import LAST_CHUNK, BodyDecoder, body_decoder, encode_chunk, request_framing
+from ingressd.http.framing import (
+    LAST_CHUNK,
+    NONE,
+    BodyDecoder,
+    BodyFraming,
+    body_decoder,
+    encode_chunk,
+    request_framing,
+)
 from ingressd.http.target import canonicalise, split_absolute
 from ingressd.proxy.context import ProxyContext
 from ingressd.proxy.downstream import Downstream
+from ingressd.proxy.expiry import Expiry
 from ingressd.proxy.request_body import RequestBody
-from ingressd.proxy.retry import may_retry
+from ingressd.proxy.request_view import RequestView
+from ingressd.proxy.response import OutgoingResponse
+from ingressd.proxy.retry import may_retry, may_retry_status
 from ingressd.proxy.tunnel import Tunnel
+from ingressd.table.policy import DEFAULT_POLICY, RoutePolicy
 from ingressd.table.route import Route
+from ingressd.upstream.breaker import Overflow
 from ingressd.upstream.connection import UpstreamConnection
 from ingressd.upstream.dial import DialFailed, dial
 from ingressd.upstream.endpoint import EndpointState
@@ -39,13 +56,14 @@ _STATUS_OF = {
     Reason.UPSTREAM_TIMEOUT: 504,
     Reason.OVERLOAD: 503,
 }
-_NEVER_RETRIED = frozenset({Reason.UPSTREAM_TIMEOUT, Reason.OVERLOAD})
 _CLIENT_CLOSED_REQUEST = 499  # nginx's code for the log; nobody receives it
 _BODILESS = frozenset({204, 304})
 _VERSION = ("HTTP/1.0", "HTTP/1.1")
 
+_log = logging.getLogger("ingressd.proxy")
 
-class Exchange:
+
+class Exchange(RequestView):
     """The state of one request. It is also the Entry of the access log and the metrics."""
 
     __slots__ = (
@@ -54,6 +72,8 @@ class Exchange:
         "_connection",
         "_context",
         "_downstream",
+        "_encoder",
+        "_framing",
         "_fresh_only",
         "_head",
         "_keep",
@@ -64,31 +84,20 @@ class Exchange:
         "_tunnel",
         "_upgrading",
         "_upstream_started",
+        "_waiting",
         "attempts",
-        "authority",
-        "began",
         "bytes_out",
-        "client_address",
-        "client_port",
         "decoder",
         "duration_s",
         "ended",
-        "fields",
-        "host",
-        "method",
-        "path",
+        "policy",
         "reason",
-        "request_id",
         "responded",
-        "route",
-        "scheme",
         "started_at",
         "status",
-        "target",
         "upstream_address",
         "upstream_duration_s",
         "upstream_status",
-        "version",
     )
 
     def __init__(self, context: ProxyContext, downstream: Downstream, head: RequestHead | None) -> None:
@@ -106,16 +115,11 @@ class Exchange:
         self.scheme = downstream.scheme
         self.client_address = downstream.client_address
         self.client_port = downstream.client_port
-        self.host = ""
-        """Lower case, without port: what routes are matched by."""
-        self.authority = ""
-        """The Host field as sent."""
-        self.path = ""
-        """Canonical: what routes are matched by."""
-        self.request_id = ""
-        self.fields: RequestFields | None = None
-        """None when the head is not understood: then what follows it has no meaning."""
-        self.route: Route | None = None
+        self.host = self.authority = self.path = self.request_id = ""
+        self.fields = None
+        self.route = None
+        self.edits = None
+        self.policy: RoutePolicy = DEFAULT_POLICY
         self.status = 0
         self.reason = ""
         self.attempts = 0
@@ -135,7 +139,13 @@ class Exchange:
         self._tried: tuple[EndpointState, ...] = ()
         self._fresh_only = False
         self._sent = False
+        self._framing: BodyFraming = NONE
+        """Of the request body, as the endpoint gets it."""
         self._request_bytes = b""
+        self._waiting: asyncio.Task[None] | None = None
+        """A filter that waits for somebody."""
+        self._encoder: Encoder | None = None
+        """Changes the response body."""
         self._chunked_response = False
         self._keep = False
         self._upgrading = False
@@ -148,11 +158,14 @@ class Exchange:
         """Take the request from its head to the first attempt, or to a local reply."""
         try:
             self._read_head()
-            self._choose_route()
+            route = self._choose_route()
+            if route.filters and not self._pass_filters(route, 0):
+                return
+            self._compose()
         except LocalReply as reply:
             self.answer(reply)
             return
-        self._attempt()
+        self._start()
 
     def refuse(self, reply: LocalReply) -> None:
         """Answer a request whose head could not be read."""
@@ -163,7 +176,7 @@ class Exchange:
         head = self._head
         assert head is not None
         fields = head.block.fields
-        framing = request_framing(head.minor, fields)
+        self._framing = framing = request_framing(head.minor, fields)
         self.fields = fields
         limits = self._context.limits
         self.decoder = body_decoder(framing, limits, request=True)
@@ -203,50 +216,169 @@ class Exchange:
             expects_continue = head.minor == 1
         self.path, _ = canonicalise(target)
         if self.decoder is not None:
-            limit = limits.request_body_bytes
-            if limit and framing.length is not None and framing.length > limit:
-                raise _body_too_large(limit)
             self._body = RequestBody(
                 downstream,
                 chunked=framing.length is None,
                 expects_continue=expects_continue,
                 high_bytes=limits.buffer_high_bytes,
-                limit_bytes=limit,
             )
         # A request that has a body is no upgrade: the two ends of the tunnel would not agree where it begins.
         self._upgrading = fields.upgrades_to_websocket and self.decoder is None
-        self._request_bytes = b"".join(
-            (
-                f"{head.method} {target} HTTP/1.1\r\nHost: {self.authority}\r\n".encode("ascii"),
-                fields.kept_bytes,
-                forwarded.render(fields, host, self.request_id),
-                _UPGRADE if self._upgrading else framing.field,
-                b"\r\n",
-            )
-        )
 
     # 2. The route and its filters.
 
-    def _choose_route(self) -> None:
-        context = self._context
-        self.route = route = context.table.match(self.host, self.path)
+    def _choose_route(self) -> Route:
+        table = self._context.table
+        route = table.match(self.host, self.path)
+        if route is not None and route.alternatives:
+            route = table.decide(route, self.host, self.path, self)
+        self.route = route
         if route is None:
             raise LocalReply(404, Reason.NO_ROUTE, "no rule takes this host and path")
         if route.denied:
             raise LocalReply(503, Reason.POLICY_INVALID, "the policy of this route is invalid")
-        for request_filter in route.filters:
-            reply = request_filter.on_request(self)
+        self.policy = policy = route.policy
+        body = self._body
+        if body is not None and policy.request_body_bytes:
+            body.limit_bytes = policy.request_body_bytes
+            length = self._framing.length
+            if length is not None and length > policy.request_body_bytes:
+                raise _body_too_large(policy.request_body_bytes)
+        return route
+
+    def _pass_filters(self, route: Route, start: int) -> bool:
+        """Run the filters from number `start` on; False when one of them waits. Raises LocalReply."""
+        for number in range(start, len(route.filters)):
+            try:
+                verdict: Verdict | Awaitable[Verdict] = route.filters[number].on_request(self)
+            except LocalReply:
+                raise
+            except Exception as problem:
+                raise _broken(route.filters[number]) from problem
+            if verdict is None:
+                continue
+            if isinstance(verdict, LocalReply):
+                raise verdict
+            self._waiting = self._context.services.spawn(self._wait(route, number, verdict))
+            return False
+        return True
+
+    async def _wait(self, route: Route, number: int, verdict: Awaitable[Verdict]) -> None:
+        try:
+            reply = await verdict
+        except LocalReply as refusal:
+            reply = refusal
+        except Exception:
+            reply = _broken(route.filters[number])
+        self._waiting = None
+        if self.ended:
+            return
+        try:
             if reply is not None:
                 raise reply
-        self._pool = context.registry.pools.get(route.pool)
+            if not self._pass_filters(route, number + 1):
+                return
+            self._compose()
+        except LocalReply as answer:
+            self.answer(answer)
+            return
+        self._start()
+
+    def _compose(self) -> None:
+        """What the endpoint is sent before the body. Raises LocalReply."""
+        fields, route, edits = self.fields, self.route, self.edits
+        assert fields is not None
+        assert route is not None
+        method, target, authority, pool = self.method, self.target, self.authority, route.pool
+        if target[0] != "/":
+            target = split_absolute(target)[2]
+        lines: tuple[bytes, ...] | list[bytes]
+        if edits is None or edits.fields is None:
+            rendered = self._downstream.forwarded.render(fields, authority.encode("latin-1"), self.request_id)
+            lines = (fields.kept_bytes, rendered)
+        else:
+            lines = edits.fields.lines
+        if edits is not None:
+            method = edits.method or method
+            target = edits.target or target
+            authority = edits.authority or authority
+            pool = edits.pool or pool
+        self._pool = self._context.registry.pools.get(pool)
+        self._request_bytes = b"".join(
+            (
+                f"{method} {target} HTTP/1.1\r\nHost: {authority}\r\n".encode("latin-1"),
+                *lines,
+                _UPGRADE if self._upgrading else self._framing.field,
+                b"\r\n",
+            )
+        )
+
+    def own_lines(self) -> list[bytes]:
+        """See RequestView."""
+        fields = self.fields
+        assert fields is not None
+        rendered = self._downstream.forwarded.render(fields, self.authority.encode("latin-1"), self.request_id)
+        return rendered.splitlines(keepends=True)
+
+    @property
+    def server_port(self) -> int:
+        """See Request."""
+        return self._downstream.local_port
+
+    @property
+    def services(self) -> Services:
+        """See Request."""
+        return self._context.services
 
     # 3. Attempts: pick an endpoint, take a connection or dial one, send.
 
+    def _start(self) -> None:
+        body, policy = self._body, self.policy
+        if policy.request_s:
+            self.at_end(Expiry(self._context.wheel, policy.request_s, self._expired).cancel)
+        if body is not None and policy.buffers_request and not body.complete:
+            body.gather()
+        else:
+            self._enter()
+
+    def _enter(self) -> None:
+        """Find room in the pool."""
+        pool = self._pool
+        if pool is None or pool.breaker is None:
+            self._attempt()
+            return
+        try:
+            ticket = pool.breaker.enter(self._in_turn, self._overflow)
+        except Overflow:
+            self._overflow()
+            return
+        self.at_end(ticket.leave)
+        if ticket.inside:
+            self._attempt()
+
+    def _in_turn(self) -> None:
+        """There is room now. Whoever got another answer meanwhile needs none."""
+        if not self._detoured:
+            self._attempt()
+
+    def _overflow(self) -> None:
+        self._give_up(LocalReply(503, Reason.OVERFLOW, "the endpoints have as many requests as they may have"))
+
+    def _expired(self) -> None:
+        if not self.ended:
+            self.fail(LocalReply(504, Reason.UPSTREAM_TIMEOUT, "the request took too long altogether"))
+
     def _attempt(self) -> None:
         pool = self._pool
-        endpoint = None if pool is None else pool.pick(self._tried, self)
+        edits = self.edits
+        if pool is None:
+            endpoint = None
+        elif edits is None or edits.affinity is None:
+            endpoint = pool.pick(self._tried, self)
+        else:
+            endpoint = pool.prefer(edits.affinity, self._tried, self)
         if endpoint is None or pool is None:
-            self.answer(LocalReply(503, Reason.NO_ENDPOINTS, "no endpoint is ready"))
+            self._give_up(LocalReply(503, Reason.NO_ENDPOINTS, "no endpoint is ready"))
             return
         self.attempts += 1
         self._sent = False
@@ -257,22 +389,28 @@ class Exchange:
             if connection is not None:
                 self._send(connection)
                 return
+        if pool.crowded:
+            self._overflow()
+            return
         context = self._context
-        task = context.loop.create_task(self._dial(endpoint, pool))
+        task = context.loop.create_task(self._dial(endpoint, pool, detoured=self._detoured))
         context.tasks.add(task)
         task.add_done_callback(context.tasks.discard)
 
-    async def _dial(self, endpoint: EndpointState, pool: PoolState) -> None:
+    async def _dial(self, endpoint: EndpointState, pool: PoolState, *, detoured: bool) -> None:
         context = self._context
         context.stats.upstream_connects_total += 1
+        pool.dialing += 1
         try:
-            connection = await dial(endpoint, pool.pool.connect_s, context.limits, context.wheel)
+            connection = await dial(endpoint, self.policy.connect_s, context.limits, context.wheel)
         except DialFailed as failure:
-            self._tried += (endpoint,)
-            if not self.ended:
+            if not self.ended and detoured is self._detoured:
+                self._tried += (endpoint,)
                 self._failed(failure.reason, failure.detail, untouched=True)
             return
-        if self.ended:
+        finally:
+            pool.dialing -= 1
+        if self.ended or detoured is not self._detoured:
             connection.retire()
         elif not connection.quiet():  # it was closed as soon as it was accepted
             connection.close()
@@ -282,16 +420,21 @@ class Exchange:
             self._send(connection)
 
     def _send(self, connection: UpstreamConnection) -> None:
-        pool = self._pool
-        assert pool is not None
         self._connection = connection
         self._sent = True
-        connection.begin(self, pool.pool, self.method, upgrade=self._upgrading)
+        edits = self.edits
+        method = self.method if edits is None else edits.method or self.method
+        connection.begin(self, self.policy, method, upgrade=self._upgrading)
         body = self._body
         if body is None:
             connection.send(self._request_bytes, last=True)
         else:
             body.attach(connection, self._request_bytes)
+
+    @property
+    def _upstream_method(self) -> str:
+        edits = self.edits
+        return self.method if edits is None else edits.method or self.method
 
     def upstream_failed(self, reason: Reason, detail: str, *, untouched: bool) -> None:
         """The attempt ended without a whole response. This is the first of the two retry decisions."""
@@ -308,28 +451,66 @@ class Exchange:
             self._fresh_only = True  # the same endpoint may answer on a new connection
         elif connection is not None:
             self._tried += (connection.endpoint,)
-        self._failed(reason, detail, untouched=untouched)
+        self._failed(reason, detail, untouched=untouched, stale=stale)
 
-    def _failed(self, reason: Reason, detail: str, *, untouched: bool) -> None:
-        pool = self._pool
-        body = self._body
-        if (
-            pool is not None
-            and reason not in _NEVER_RETRIED
-            and may_retry(
-                method=self.method,
-                attempts=self.attempts,
-                tries=pool.pool.tries,
-                sent=self._sent,
-                untouched=untouched,
-                replayable=body is None or body.replayable,
-            )
-            and any(endpoint not in self._tried for endpoint in pool.endpoints)
-        ):
-            self._context.stats.retries_total += 1
+    def _failed(self, reason: Reason, detail: str, *, untouched: bool, stale: bool = False) -> None:
+        body, pool = self._body, self._pool
+        if may_retry(
+            self.policy,
+            reason,
+            method=self._upstream_method,
+            attempts=self.attempts,
+            elapsed_s=time.monotonic() - self.began,
+            sent=self._sent,
+            untouched=untouched,
+            replayable=body is None or body.replayable,
+            stale=stale,
+        ) and self._may_repeat(pool, costly=self._sent and not stale):
             self._attempt()
-            return
-        self.answer(LocalReply(_STATUS_OF[reason], reason, detail))
+        else:
+            self._give_up(LocalReply(_STATUS_OF[reason], reason, detail))
+
+    def _give_up(self, reply: LocalReply) -> None:
+        """No attempt is left: answer. Where a Detour has failed, the client gets what there was before it."""
+        edits = self.edits
+        if edits is not None and edits.instead is not None:
+            reply, edits.instead = edits.instead, None
+        self.answer(reply)
+
+    def _may_repeat(self, pool: PoolState | None, *, costly: bool) -> bool:
+        """Whether there is another endpoint; and room in the budget, if an endpoint had work with this attempt."""
+        if pool is None or not (pool.may_retry(self._tried) if costly else pool.may_try(self._tried)):
+            return False
+        self._context.stats.retries_total += 1
+        if costly:
+            pool.retrying += 1
+            self.at_end(pool.retried)
+        return True
+
+    def _repeats(self, status: int) -> bool:
+        """The second of the two retry decisions: this status asks for another endpoint, and there is one."""
+        connection, body = self._connection, self._body
+        if connection is None or not may_retry_status(
+            self.policy,
+            status,
+            method=self._upstream_method,
+            attempts=self.attempts,
+            elapsed_s=time.monotonic() - self.began,
+            replayable=body is None or body.replayable,
+        ):
+            return False
+        tried = self._tried
+        self._tried = (*tried, connection.endpoint)
+        if not self._may_repeat(self._pool, costly=True):
+            self._tried = tried
+            return False
+        if connection.sink is self:
+            self._drop_connection()
+        elif body is not None:
+            body.detach()
+        self._connection = None
+        self._attempt()
+        return True
 
     # 4. The request body, as the listener decodes it.
 
@@ -338,8 +519,14 @@ class Exchange:
         body = self._body
         if body is None or self.ended:
             return
+        if self.edits is not None:
+            for tap in self.edits.taps:
+                tap(b"".join(pieces), complete)
         if not body.receive(pieces, complete):
-            self.fail(_body_too_large(self._context.limits.request_body_bytes))
+            self.fail(_body_too_large(body.limit_bytes))
+        elif body.gathering and (complete or body.full):
+            body.gathering = False
+            self._enter()
 
     @property
     def body_complete(self) -> bool:
@@ -356,7 +543,9 @@ class Exchange:
         """Bytes of the request body."""
         if self._tunnel is not None:
             return self._tunnel.bytes_up
-        return 0 if self._body is None else self._body.received_bytes
+        if self._body is not None:
+            return self._body.received_bytes
+        return 0 if self.edits is None else self.edits.body_bytes
 
     def upstream_stalled(self) -> None:
         """See ResponseSink."""
@@ -381,9 +570,25 @@ class Exchange:
 
     def response_started(self, head: ResponseHead, length: int | None, pieces: list[bytes], ended: bool) -> None:
         """See ResponseSink."""
-        self.responded = True
-        self.status = self.upstream_status = head.status
+        self.upstream_status = head.status
+        if head.status in self.policy.retry_statuses and self._repeats(head.status):
+            return
         lines = [head.start, head.fields.kept_bytes]
+        route = self.route
+        if route is not None and route.response_filters:
+            response = OutgoingResponse(head.status, head.fields.kept, "", self.upstream_address)
+            if ended:
+                self._connection = None
+            if not self._filter_response(route, response):
+                return
+            lines = [head.start if response.status == head.status else response.start, *response.fields.lines]
+            if response.encoder is not None and self.method != "HEAD" and head.status not in _BODILESS:
+                self._encoder = response.encoder
+                length = None
+            self.status = response.status
+        else:
+            self.status = head.status
+        self.responded = True
         if self.version == "HTTP/1.1":
             if length is None and self.method != "HEAD" and head.status not in _BODILESS:
                 self._chunked_response = True
@@ -406,10 +611,16 @@ class Exchange:
     def _relay(self, lines: list[bytes], pieces: list[bytes], ended: bool) -> None:
         if pieces:
             data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-            self.bytes_out += len(data)
-            lines.append(encode_chunk(data) if self._chunked_response else data)
+            if self._encoder is not None:
+                data = self._encoder.feed(data)
+            if data:
+                self.bytes_out += len(data)
+                lines.append(encode_chunk(data) if self._chunked_response else data)
         if ended:
             self._connection = None
+            if self._encoder is not None and (rest := self._encoder.finish()):
+                self.bytes_out += len(rest)
+                lines.append(encode_chunk(rest) if self._chunked_response else rest)
             if self._chunked_response:
                 lines.append(LAST_CHUNK)
         if lines:
@@ -418,6 +629,65 @@ class Exchange:
             self._end(keep=self._keep)
         elif self._downstream.stalled and self._connection is not None:
             self._connection.hold()
+
+    def _filter_response(self, route: Route, response: OutgoingResponse, reply: LocalReply | None = None) -> bool:
+        """Run the response filters; False when the client gets something else. `reply`: what was made here."""
+        for response_filter in route.response_filters:
+            try:
+                outcome: LocalReply | Detour | None = response_filter.on_response(self, response)
+            except Exception:
+                outcome = _broken(response_filter)
+            if outcome is None:
+                continue
+            if isinstance(outcome, Detour):
+                if self._detoured:
+                    continue
+                if reply is None:
+                    reply = LocalReply(response.status, Reason.CUSTOM_ERROR, "the error backend did not answer")
+                try:
+                    self._detour(outcome, reply)
+                except LocalReply as refusal:
+                    self.answer(refusal)
+            elif response.reason:
+                continue  # it is an answer of the proxy's already
+            else:
+                self.answer(outcome)
+            return False
+        return True
+
+    @property
+    def _detoured(self) -> bool:
+        return self.edits is not None and self.edits.detoured
+
+    def _detour(self, detour: Detour, instead: LocalReply) -> None:
+        """Get another response for the client. What it sends of its request body goes nowhere."""
+        edits = self._edited()
+        edits.detoured = True
+        edits.instead = instead
+        self._drop_connection()
+        body = self._body
+        if body is not None:
+            self._body = None
+            edits.body_bytes = body.received_bytes
+            if not self.body_complete:
+                if body.expects_continue:
+                    self._keep = False
+                self._downstream.resume_body()
+        self._upgrading = False
+        self._framing = NONE
+        self._tried = ()
+        self._fresh_only = False
+        self.attempts = 0
+        edits.pool = detour.pool
+        edits.method = "HEAD" if self.method == "HEAD" else "GET"
+        edits.authority = edits.affinity = None
+        self.rewrite(detour.target)
+        for name in _OF_A_BODY_OR_A_COPY:
+            self.remove_header(name)
+        for name, value in detour.headers:
+            self.set_header(name, value)
+        self._compose()
+        self._attempt()
 
     def _settle_keep(self) -> None:
         """Whether the connection can carry another request, decided when the head is written."""
@@ -440,13 +710,20 @@ class Exchange:
         """See ResponseSink."""
         connection = self._connection
         assert connection is not None
+        start, lines = head.start, head.fields.kept
+        route = self.route
+        if route is not None and route.response_filters:
+            response = OutgoingResponse(head.status, lines, "", self.upstream_address)
+            if not self._filter_response(route, response):
+                return
+            lines = response.fields.lines
         self.responded = True
         self.status = self.upstream_status = head.status
         self._keep = False
         self._tunnel = tunnel = Tunnel(self._downstream, connection)
         self._context.stats.tunnels_open += 1
         early = self._downstream.become_tunnel()
-        self._downstream.write(b"".join((head.start, head.fields.kept_bytes, _UPGRADE, b"\r\n", data)))
+        self._downstream.write(b"".join((start, *lines, _UPGRADE, b"\r\n", data)))
         tunnel.bytes_down = len(data)
         if early:
             tunnel.from_client(early)
@@ -483,11 +760,18 @@ class Exchange:
     def answer(self, reply: LocalReply) -> None:
         """Answer without the upstream."""
         self._drop_connection()
+        if reply.close:
+            self._keep = False
+        route = self.route
+        # Where the framing is in doubt there is nobody to wait for: only a body that is too large is well framed.
+        if route is not None and route.response_filters and (not reply.close or reply.reason is Reason.BODY_TOO_LARGE):
+            changed = self._filter_reply(route, reply)
+            if changed is None:
+                return
+            reply = changed
         self.status = reply.status
         self.reason = reply.reason
         self.responded = True
-        if reply.close:
-            self._keep = False
         self._settle_keep()
         data, body_bytes = local_reply.render(
             reply,
@@ -501,6 +785,16 @@ class Exchange:
         self.bytes_out += body_bytes
         self._downstream.write(data)
         self._end(keep=self._keep)
+
+    def _filter_reply(self, route: Route, reply: LocalReply) -> LocalReply | None:
+        """The answer with what response filters make of it; None when the client gets something else."""
+        response = OutgoingResponse(
+            reply.status, (b"%b: %b\r\n" % pair for pair in reply.headers), reply.reason, self.upstream_address
+        )
+        if not self._filter_response(route, response, reply):
+            return None
+        headers = tuple((name.encode("ascii"), value.encode("latin-1")) for name, value in response.fields.pairs())
+        return LocalReply(response.status, reply.reason, reply.detail, headers=headers, close=reply.close)
 
     def client_gone(self) -> None:
         """The client closed its connection: the endpoint's work is cancelled."""
@@ -523,6 +817,9 @@ class Exchange:
             self.answer(reply)
 
     def _drop_connection(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
         connection = self._connection
         if connection is not None:
             self._connection = None
@@ -549,7 +846,11 @@ class Exchange:
             self.bytes_out = self._tunnel.bytes_down
             context.stats.tunnels_open -= 1
         context.stats.finished(self)
-        context.access_log.write(self)
+        if self.edits is not None:
+            for call in self.edits.ends:
+                call()
+        if self.policy.access_log:
+            context.access_log.write(self)
 
     @property
     def user_agent(self) -> str:
@@ -566,11 +867,30 @@ class Exchange:
 
 _ALLOW = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 _REFUSED_METHODS = frozenset({"CONNECT", "TRACE"})
+_OF_A_BODY_OR_A_COPY = (
+    "content-encoding",
+    "content-language",
+    "content-location",
+    "content-type",
+    "if-match",
+    "if-modified-since",
+    "if-none-match",
+    "if-range",
+    "if-unmodified-since",
+    "range",
+)
+"""Fields of a request that say nothing about a Detour: its body is left out, and no copy is of its response."""
 _UPGRADE = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
 
 
 def _method_not_allowed() -> LocalReply:
     return LocalReply(405, Reason.METHOD_NOT_ALLOWED, headers=((b"Allow", _ALLOW),), close=True)
+
+
+def _broken(broken: object) -> LocalReply:
+    """The answer when a filter raised something; call it where that is handled."""
+    _log.exception("the filter %s failed", broken)
+    return LocalReply(500, Reason.INTERNAL, "a filter of this route failed")
 
 
 def _body_too_large(limit: int) -> LocalReply:

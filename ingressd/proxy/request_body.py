@@ -24,29 +24,31 @@ class RequestBody:
         "_high_bytes",
         "_kept",
         "_kept_bytes",
-        "_limit_bytes",
         "_stalled",
         "_waiting",
         "_waiting_bytes",
         "complete",
         "expects_continue",
+        "gathering",
+        "limit_bytes",
         "received_bytes",
         "replayable",
     )
 
-    def __init__(
-        self, downstream: Downstream, *, chunked: bool, expects_continue: bool, high_bytes: int, limit_bytes: int
-    ) -> None:
+    def __init__(self, downstream: Downstream, *, chunked: bool, expects_continue: bool, high_bytes: int) -> None:
         self.complete = False
         """The client has sent all of it."""
         self.received_bytes = 0
         self.replayable = True
         self.expects_continue = expects_continue
         """The client waits for 100 (Continue) before it sends anything (RFC 9110 section 10.1.1)."""
+        self.limit_bytes = 0
+        """0 = no bound. Set when the route is known."""
+        self.gathering = False
+        """No endpoint is asked before all of it is there, or as much as may be held."""
         self._downstream = downstream
         self._chunked = chunked
         self._high_bytes = high_bytes
-        self._limit_bytes = limit_bytes
         self._connection: UpstreamConnection | None = None
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
@@ -59,7 +61,7 @@ class RequestBody:
         """Take what the client sent; False when the body is above its limit now, and these pieces go nowhere."""
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         self.received_bytes += len(data)
-        if 0 < self._limit_bytes < self.received_bytes:
+        if 0 < self.limit_bytes < self.received_bytes:
             return False
         self.complete = complete
         connection = self._connection
@@ -74,6 +76,16 @@ class RequestBody:
             self._send(connection, data)
         return True
 
+    def gather(self) -> None:
+        """Let the client send before an endpoint is asked."""
+        self.gathering = True
+        self._invite()
+
+    @property
+    def full(self) -> bool:
+        """As much of it waits as may be held."""
+        return self._waiting_bytes > self._high_bytes
+
     def attach(self, connection: UpstreamConnection, head: bytes) -> None:
         """Send the request head and what has come of the body; go on as more comes."""
         self._connection = connection
@@ -83,9 +95,7 @@ class RequestBody:
         self._waiting_bytes = 0
         self._kept.clear()
         self._kept_bytes = 0
-        if self.expects_continue and not self.received_bytes:
-            self.expects_continue = False
-            self._downstream.write(_CONTINUE)
+        self._invite()
         self._send(connection, data, head)
         if connection.writing_paused:
             self.stall()
@@ -116,6 +126,12 @@ class RequestBody:
             if self._stalled:
                 return
         self._release()
+
+    def _invite(self) -> None:
+        """Tell a client that waits for it to go on (RFC 9110 section 10.1.1)."""
+        if self.expects_continue and not self.received_bytes:
+            self.expects_continue = False
+            self._downstream.write(_CONTINUE)
 
     def _release(self) -> None:
         if self._held:

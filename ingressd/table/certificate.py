@@ -22,3 +22,5 @@ class Certificate:
     """Epoch seconds."""
     origin: str
     """`NAMESPACE/SECRET`, a file name, or SELF_MADE."""
+    not_before: float = 0.0
+    """Epoch seconds."""

@@ -15,6 +15,8 @@ class Endpoint:
     weight: int = 1
     zone: str = ""
     terminating: bool = False
+    healthy: bool = True
+    """What its health check says; True when there is none."""
     source: str = "slices"
 
     @property

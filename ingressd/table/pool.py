@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ingressd.table.breaker import BreakerLimits
 from ingressd.table.endpoint import Endpoint
+from ingressd.table.health import PANIC_PERCENT, HealthCheck, OutlierDetection
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,13 @@ class Pool:
     tls: bool = False
     """Speak TLS to the endpoints (appProtocol https)."""
     connect_s: float = 5.0
-    read_gap_s: float = 60.0
-    send_gap_s: float = 60.0
-    tries: int = 2
+    check: HealthCheck | None = None
+    """What the controller asks its endpoints."""
+    outliers: OutlierDetection | None = None
+    """When a worker leaves an endpoint out for a while; None = never."""
+    slow_start_s: float = 0.0
+    """How long an endpoint that comes, or comes back, gets less than its share; 0 = it gets all of it at once."""
+    breaker: BreakerLimits | None = None
+    """What its endpoints get at once; None = no bound."""
+    panic_percent: int = PANIC_PERCENT
+    """When fewer of its endpoints are healthy, all are used; 0 = an unhealthy one never is."""

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
+
+from ingressd.table.policy import DEFAULT_POLICY, RoutePolicy
 
 EXACT = "Exact"
 PREFIX = "Prefix"
 IMPLEMENTATION_SPECIFIC = "ImplementationSpecific"
 DEFAULT = "Default"
 """Path type of a route made from a defaultBackend."""
+REGEX = "Regex"
+"""Path type of a route whose path is a regular expression, whatever the rule says."""
 
 ANY_HOST = ""
 """Host of a rule that names none."""
@@ -34,9 +39,42 @@ class Route:
     file: str
     line: int
     filters: tuple[Any, ...] = ()
-    """Filters in the order they run (filters/base.py)."""
+    """RequestFilters in the order they run (filters/base.py)."""
+    response_filters: tuple[Any, ...] = ()
+    """ResponseFilters in the order they run; a filter may be both."""
+    policy: RoutePolicy = DEFAULT_POLICY
     denied: str = ""
     """Why every request gets 503 policy_invalid; empty = served."""
+    alternatives: tuple[Alternative, ...] = ()
+    """Asked in this order, before anything else of the route: the first that takes the request has it."""
+    conditional: bool = False
+    """It is there for its alternatives only: what none of them takes goes to the next shorter path."""
+    expressions: tuple[Expression, ...] = ()
+    """Of a REGEX path: what one of them takes, the route takes."""
+
+    def each(self) -> Iterator[Route]:
+        """The route and its alternatives, each once, in the order in which people look for them."""
+        if not self.conditional:
+            yield self
+        yield from {alternative.route.id: alternative.route for alternative in self.alternatives}.values()
+
+
+class Expression(NamedTuple):
+    """A regular expression over path texts (http/path_text.py)."""
+
+    written: str
+    """As the rule has it: the longest comes first."""
+    pattern: str
+    """For `match`, as Python reads it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """A route that has some of the requests of another one."""
+
+    condition: Any
+    """Which ones: see routing/conditions.py."""
+    route: Route
 
 
 @dataclass(frozen=True, slots=True)

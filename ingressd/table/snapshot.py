@@ -1,6 +1,6 @@
 """Snapshot: all that the data plane reads, and Delta: what changed between two of them.
 
-A delta is by host and by pool; sub-objects that compile reused by identity cost one comparison.
+A delta is by host, by pool and by stream listener; sub-objects that compile reused by identity cost one comparison.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TypeVar
 from ingressd.table.certificate import Certificate
 from ingressd.table.pool import Pool
 from ingressd.table.route import Route, VirtualHost
+from ingressd.table.stream import StreamListener
 
 V = TypeVar("V")
 
@@ -29,6 +30,8 @@ class Snapshot:
     default_certificate: Certificate | None = None
     default: Route | None = None
     """Takes requests that no host takes; None = 404 no_route."""
+    streams: Mapping[str, StreamListener] = field(default_factory=dict)
+    """By StreamListener.key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +45,12 @@ class Delta:
     certificates: Mapping[str, Certificate | None]
     default_certificate: Certificate | None
     default: Route | None
+    streams: Mapping[str, StreamListener | None] = field(default_factory=dict)
 
     @property
     def empty(self) -> bool:
         """Nothing but the generation number changed (defaults are compared by `diff`)."""
-        return not (self.hosts or self.pools or self.certificates)
+        return not (self.hosts or self.pools or self.certificates or self.streams)
 
 
 def diff(old: Snapshot, new: Snapshot) -> Delta:
@@ -59,6 +63,7 @@ def diff(old: Snapshot, new: Snapshot) -> Delta:
         certificates=_changed(old.certificates, new.certificates),
         default_certificate=new.default_certificate,
         default=new.default,
+        streams=_changed(old.streams, new.streams),
     )
 
 
@@ -73,6 +78,7 @@ def apply(snapshot: Snapshot, delta: Delta) -> Snapshot:
         certificates=_patched(snapshot.certificates, delta.certificates),
         default_certificate=delta.default_certificate,
         default=delta.default,
+        streams=_patched(snapshot.streams, delta.streams),
     )
 
 

@@ -18,8 +18,8 @@ from ingressd.errors import LocalReply, Reason
 from ingressd.http.codec import MalformedResponse, ResponseHead, ResponseHeadReader
 from ingressd.http.framing import BodyDecoder, body_decoder, response_framing
 from ingressd.settings import Limits
-from ingressd.table.pool import Pool
-from ingressd.upstream.endpoint import EndpointState
+from ingressd.table.policy import RoutePolicy
+from ingressd.upstream.endpoint import SERVER_ERROR, EndpointState
 
 
 class ResponseSink(Protocol):
@@ -64,8 +64,8 @@ class UpstreamConnection(BaseProtocol):
         "_interim",
         "_limits",
         "_method",
+        "_policy",
         "_poll",
-        "_pool",
         "_reader",
         "_received",
         "_reusable",
@@ -102,7 +102,7 @@ class UpstreamConnection(BaseProtocol):
         self._wheel = wheel
         self._reader = ResponseHeadReader(limits, self._loop)
         self._decoder: BodyDecoder | None = None
-        self._pool: Pool | None = None
+        self._policy: RoutePolicy | None = None
         self._method = ""
         self._upgrade = False
         self._sent_all = False
@@ -132,10 +132,10 @@ class UpstreamConnection(BaseProtocol):
             return self.transport is not None
         return not self._poll.poll(0)
 
-    def begin(self, sink: ResponseSink, pool: Pool, method: str, *, upgrade: bool) -> None:
+    def begin(self, sink: ResponseSink, policy: RoutePolicy, method: str, *, upgrade: bool) -> None:
         """Start an exchange on this idle connection."""
         self.sink = sink
-        self._pool = pool
+        self._policy = policy
         self._method = method
         self._upgrade = upgrade
         self._received = False
@@ -152,8 +152,8 @@ class UpstreamConnection(BaseProtocol):
         if last:
             self._sent_all = True
             self._sent_at = time.monotonic()
-            assert self._pool is not None
-            self._wheel.arm(self, self._pool.read_gap_s)
+            assert self._policy is not None
+            self._wheel.arm(self, self._policy.first_byte_s or self._policy.read_gap_s)
 
     def write(self, data: bytes) -> None:
         """Send bytes into a tunnel."""
@@ -180,8 +180,8 @@ class UpstreamConnection(BaseProtocol):
         """Read on."""
         if self.transport is None:
             return
-        if not self._tunnel and self._sent_all and self._pool is not None:
-            self._wheel.arm(self, self._pool.read_gap_s)
+        if not self._tunnel and self._sent_all and self._policy is not None:
+            self._wheel.arm(self, self._policy.read_gap_s)
         self._resume_transport_reading()
 
     def abandon(self) -> None:
@@ -234,16 +234,16 @@ class UpstreamConnection(BaseProtocol):
         """See asyncio.Protocol."""
         super().pause_writing()
         if self.sink is not None:
-            if self._pool is not None and not self._tunnel:
-                self._wheel.arm(self, self._pool.send_gap_s)
+            if self._policy is not None and not self._tunnel:
+                self._wheel.arm(self, self._policy.send_gap_s)
             self.sink.upstream_stalled()
 
     def resume_writing(self) -> None:
         """See asyncio.Protocol."""
         super().resume_writing()
         if self.sink is not None:
-            if self._sent_all and self._pool is not None and not self._tunnel:
-                self._wheel.arm(self, self._pool.read_gap_s)
+            if self._sent_all and self._policy is not None and not self._tunnel:
+                self._wheel.arm(self, self._policy.read_gap_s)
             else:
                 self.deadline = NEVER
             self.sink.upstream_writable()
@@ -270,8 +270,8 @@ class UpstreamConnection(BaseProtocol):
                 self._on_head(sink, data)
             else:
                 self._on_body(sink, self._decoder, data)
-            if self.sink is sink and self._sent_all and self.deadline != NEVER and self._pool is not None:
-                self._wheel.arm(self, self._pool.read_gap_s)  # the exchange goes on: the silence starts anew
+            if self.sink is sink and self._sent_all and self.deadline != NEVER and self._policy is not None:
+                self._wheel.arm(self, self._policy.read_gap_s)  # the exchange goes on: the silence starts anew
         except MalformedResponse as error:
             self._fail(Reason.BAD_GATEWAY_RESPONSE, str(error))
         except LocalReply as reply:
@@ -288,11 +288,16 @@ class UpstreamConnection(BaseProtocol):
             fields = head.fields
             framing = response_framing(self._method, status, fields, head.minor)
             if status >= 200:
+                endpoint = self.endpoint
                 if self._sent_all:  # an answer before the end of the request does not tell how long the endpoint takes
                     now = time.monotonic()
-                    self.endpoint.answered(now - self._sent_at, now)
+                    endpoint.answered(now - self._sent_at, now, status)
+                elif status >= SERVER_ERROR or endpoint.suspect:
+                    endpoint.judge(status, time.monotonic())
                 break
             if status == 101:
+                if self.endpoint.suspect:
+                    self.endpoint.judge(status, time.monotonic())
                 self._switch(sink, head, data)
                 return
             self._interim += 1
@@ -375,7 +380,7 @@ class UpstreamConnection(BaseProtocol):
         if untouched and self.requests > 1 and reason is Reason.UPSTREAM_RESET:
             self.endpoint.failures += 1  # most likely it closed an idle connection: that does not make it slow
         else:
-            self.endpoint.failed(time.monotonic())
+            self.endpoint.failed(time.monotonic(), unreachable=reason is Reason.UPSTREAM_RESET)
         if self.transport is not None:
             self.transport.abort()
         sink.upstream_failed(reason, detail, untouched=untouched)

@@ -10,7 +10,10 @@ from ingressd.settings import Limits
 
 if TYPE_CHECKING:
     from ingressd.upstream.connection import UpstreamConnection
+    from ingressd.upstream.outlier import Outlier
 
+OK = 200
+SERVER_ERROR = 500
 FAILED_S = 5.0
 """How slow a failure counts as: as slow as the longest dial (connect_s)."""
 
@@ -28,9 +31,11 @@ class EndpointState:
         "key",
         "latency_at",
         "latency_s",
+        "outliers",
         "picks",
         "port",
         "references",
+        "suspect",
         "tls",
     )
 
@@ -53,6 +58,10 @@ class EndpointState:
         self.failures = 0
         self.references = 0
         """Pools that list this address."""
+        self.outliers: tuple[Outlier, ...] = ()
+        """Those that are told what attempts meet here: one for each pool that ejects."""
+        self.suspect = False
+        """One of them wants to know of good answers, too."""
 
     def __repr__(self) -> str:
         return f"<EndpointState {self.key} active={self.active} idle={len(self.idle)} picks={self.picks}>"
@@ -74,17 +83,46 @@ class EndpointState:
         self.idle.append(connection)
         return True
 
-    def answered(self, seconds: float, now: float) -> None:
-        """A response has begun, `seconds` after its request had ended."""
+    def answered(self, seconds: float, now: float, status: int = OK) -> None:
+        """A response has begun, `seconds` after its request had ended; at layer 4 a connection was taken."""
         self.latency_s = observed(self.latency_s, now - self.latency_at, seconds)
         self.latency_at = now
+        if status >= SERVER_ERROR or self.suspect:
+            self.judge(status, now)
 
-    def failed(self, now: float) -> None:
-        """An attempt has failed. It counts as slow: failures are quick, and must not look attractive."""
+    def failed(self, now: float, *, unreachable: bool = True) -> None:
+        """An attempt has failed. It counts as slow: failures are quick, and must not look attractive.
+
+        `unreachable`: there was no connection, or it broke; otherwise what came, or did not come, was no answer.
+        """
         self.failures += 1
         if self.latency_s < FAILED_S:
             self.latency_s = FAILED_S
         self.latency_at = now
+        if self.outliers:
+            for outlier in self.outliers:
+                outlier.failed(now, unreachable=unreachable)
+            self._suspect()
+
+    def judge(self, status: int, now: float) -> None:
+        """A response has begun. Needed only for 5xx, and while the endpoint is `suspect`."""
+        for outlier in self.outliers:
+            outlier.answered(status, now)
+        self._suspect()
+
+    def tell(self, outlier: Outlier) -> None:
+        """It shall know what attempts meet here."""
+        if outlier not in self.outliers:
+            self.outliers += (outlier,)
+        self._suspect()
+
+    def forget(self, outlier: Outlier) -> None:
+        """It need not know any more."""
+        self.outliers = tuple(each for each in self.outliers if each is not outlier)
+        self._suspect()
+
+    def _suspect(self) -> None:
+        self.suspect = any(outlier.suspect for outlier in self.outliers)
 
     def close_idle(self) -> None:
         """Close what is idle; requests in flight finish."""
@@ -92,7 +130,7 @@ class EndpointState:
         for connection in idle:
             connection.close()
 
-    def statistics(self) -> dict[str, int | str]:
+    def statistics(self) -> dict[str, float | str]:
         """What /api/v1/services shows of this worker's view."""
         return {
             "endpoint": self.key,
@@ -101,4 +139,5 @@ class EndpointState:
             "picks": self.picks,
             "connects": self.connects,
             "failures": self.failures,
+            "latency_ms": round(self.latency_s * 1000, 1),
         }

@@ -16,6 +16,7 @@ from ingressd.observe.stats import WorkerStats
 from ingressd.settings import Limits, Settings
 from ingressd.table.certificate import Certificate
 from ingressd.table.endpoint import Endpoint
+from ingressd.table.policy import DEFAULT_POLICY, RoutePolicy
 from ingressd.table.pool import Pool
 from ingressd.table.route import PREFIX, Route, VirtualHost
 from ingressd.table.snapshot import Snapshot
@@ -117,13 +118,26 @@ def listening() -> socket.socket:
     return sock
 
 
+def _within(table: Snapshot, limits: Limits) -> Snapshot:
+    """`table` with the limits in the routes that say nothing of their own, as the compiler does it."""
+
+    def limited(route: Route) -> Route:
+        return replace(route, policy=RoutePolicy.of(limits)) if route.policy is DEFAULT_POLICY else route
+
+    hosts = {
+        name: replace(host, routes=tuple(map(limited, host.routes)), default=host.default and limited(host.default))
+        for name, host in table.hosts.items()
+    }
+    return replace(table, hosts=hosts, default=table.default and limited(table.default))
+
+
 @asynccontextmanager
 async def running(table: Snapshot, *, limits: Limits | None = None, **settings: Any) -> AsyncIterator[Running]:
     """An edge that serves `table` for the time of the block."""
     log, stats = RecordingLog(), WorkerStats()
     edge = Edge(Settings(limits=limits or Limits(), access_log="off", **settings), stats, log)
     http, https = listening(), listening()
-    edge.publish(table, None)
+    edge.publish(_within(table, limits or Limits()), None)
     it = Running(edge, http.getsockname()[1], https.getsockname()[1], log, stats)
     await edge.start([http], [https])
     try:
@@ -132,4 +146,5 @@ async def running(table: Snapshot, *, limits: Limits | None = None, **settings: 
         for writer in it.clients:
             abort(writer)
         await edge.drain(0.2)
+        await edge.release()
         log.close()

@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 
 from ingressd.clock import Wheel
 from ingressd.settings import Limits
-from ingressd.table.pool import Pool
+from ingressd.table.policy import DEFAULT_POLICY
 from ingressd.upstream.connection import UpstreamConnection
 from ingressd.upstream.dial import dial
 from ingressd.upstream.endpoint import EndpointState
@@ -80,8 +80,7 @@ async def test_a_tls_connection_on_which_something_waits_in_the_kernel_is_not_us
         connection = await connected(endpoint.port)
         assert connection.quiet()
         sink = Sink()
-        pool = Pool(id="default/app:443", namespace="default", service="app", port="443", tls=True)
-        connection.begin(sink, pool, "GET", upgrade=False)  # type: ignore[arg-type]
+        connection.begin(sink, DEFAULT_POLICY, "GET", upgrade=False)  # type: ignore[arg-type]
         connection.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", last=True)
         await asyncio.wait_for(sink.ended.wait(), 10)
         assert connection.endpoint.idle == [connection]

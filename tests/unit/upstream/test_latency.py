@@ -10,6 +10,7 @@ import pytest
 
 from ingressd.clock import Wheel
 from ingressd.settings import Limits
+from ingressd.table.policy import DEFAULT_POLICY
 from ingressd.table.pool import Pool
 from ingressd.upstream.connection import UpstreamConnection
 from ingressd.upstream.dial import DialFailed, dial
@@ -45,7 +46,7 @@ class Sink:
 def begin(connection: UpstreamConnection, *, last: bool = True) -> Sink:
     """Send a request; `last` False: it goes on for ever."""
     sink = Sink()
-    connection.begin(sink, POOL, "GET", upgrade=False)  # type: ignore[arg-type]
+    connection.begin(sink, DEFAULT_POLICY, "GET", upgrade=False)  # type: ignore[arg-type]
     connection.send(GET, last=last)
     return sink
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
+from ingressd.clock import Wheel
 from ingressd.settings import Limits
 from ingressd.table.endpoint import Endpoint
 from ingressd.table.pool import Pool
@@ -19,6 +21,13 @@ def pool(*endpoints: Endpoint, scheduler: str = "rr", affinity_s: int = 0, name:
     return Pool(f"default/{name}:80", "default", name, "80", endpoints, scheduler=scheduler, affinity_s=affinity_s)
 
 
+def resting_wheel() -> Wheel:
+    """A clock that does not tick: nothing here waits for it."""
+    loop = asyncio.new_event_loop()
+    loop.close()
+    return Wheel(loop)
+
+
 def endpoints(*weights: int) -> list[Endpoint]:
     return [Endpoint(f"10.0.0.{number}", 80, weight) for number, weight in enumerate(weights, 1)]
 
@@ -27,7 +36,7 @@ class Site:
     """A registry that follows edits, as a worker's does."""
 
     def __init__(self, *pools: Pool) -> None:
-        self.registry = Registry(Limits())
+        self.registry = Registry(Limits(), resting_wheel())
         self.snapshot = Snapshot()
         self.publish(*pools)
 
