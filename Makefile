@@ -9,7 +9,7 @@ BENCH_ARGS ?=
 FUZZ_ARGS ?= --seconds 300
 SOAK_ARGS ?= --minutes 30
 
-.PHONY: help venv demo certs test lint format check bench fuzz soak wire-peers e2e-docker test-tools fresh-clone docs constraints clean
+.PHONY: help venv demo certs test lint format check bench fuzz soak wire-peers tls-scan e2e-docker test-tools fresh-clone docs constraints clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ soak: venv ## Half an hour of mixed load with edits and kills: nothing may grow,
 
 wire-peers: venv ## Send the wire cases to nginx and HAProxy too, and say where they differ
 	$(BIN)/python scripts/wire-peers
+
+tls-scan: venv ## Let testssl.sh look at the HTTPS port for a minute (apt-get install testssl.sh)
+	$(BIN)/python scripts/tls-scan
 
 e2e-docker: ## docker compose for real: build, curl, edit, scale (starts an engine of its own where it can)
 	scripts/e2e-docker

@@ -13,6 +13,7 @@ class Reason(StrEnum):
     """Why the proxy answered by itself: in the access log, the metrics and `x-ingressd-reason`."""
 
     REDIRECT = "redirect"
+    CORS_PREFLIGHT = "cors_preflight"
     NO_ROUTE = "no_route"
     NO_ENDPOINTS = "no_endpoints"
     CONNECT_REFUSED = "connect_refused"
@@ -33,10 +34,17 @@ class Reason(StrEnum):
     EXPECTATION_FAILED = "expectation_failed"
     OPTIONS = "options"
     POLICY_INVALID = "policy_invalid"
+    DENIED_IP = "denied_ip"
+    AUTH_FAILED = "auth_failed"
+    AUTH_UNAVAILABLE = "auth_unavailable"
+    RATE_LIMITED = "rate_limited"
+    CUSTOM_ERROR = "custom_error"
     OVERLOAD = "overload"
+    OVERFLOW = "overflow"
     DRAINING = "draining"
     CLIENT_ABORT = "client_abort"
     CLIENT_TOO_SLOW = "client_too_slow"
+    IDLE = "idle"
     INTERNAL = "internal"
 
 
@@ -83,6 +91,10 @@ class Fault:
     column: int
     message: str
     hint: str = ""
+
+    def place(self) -> tuple[str, int, int, str]:
+        """What faults are sorted by."""
+        return self.file, self.line, self.column, self.code
 
     def as_dict(self) -> dict[str, str | int]:
         """The JSON shape of /api/v1/faults."""

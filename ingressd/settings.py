@@ -11,6 +11,9 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+OUTLIER_DETECTION = "consecutive-failures=5"
+"""Ejected is only who is not there (docs/decisions/0016)."""
+
 OFF = -1
 """A port that is switched off; 0 means any free port."""
 
@@ -53,9 +56,17 @@ class Limits:
     loop_lag_s: float = 0.5
     """0 = no bound."""
     discarded_body_bytes: int = 64 * 1024
+    pending_requests: int = 1_024
+    """Requests of one pool that wait for a connection to be made, in one worker."""
+    retry_percent: int = 20
+    """Second attempts at one time, of the requests in flight to a pool."""
+    retries_least: int = 3
+    """Second attempts at one time that a pool may always have."""
     upstream_idle_s: float = 60.0
     upstream_idle_connections: int = 256
     """Idle connections kept per endpoint and worker (nginx keepalive 320, Envoy unbounded)."""
+    udp_flows: int = 4_096
+    """Flows of datagrams of one Service port and worker; the one that was silent longest makes room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +93,10 @@ class Settings:
     """Also serve Ingresses of the class `nginx`."""
     classless: bool = True
     """Also serve Ingresses that name no class."""
+    annotations_prefix: str = ""
+    """A further prefix of annotations, without its slash, that means what `ingressd.dev` means."""
+    regex_scope: str = "ingress"
+    """Of which paths one Ingress makes regular expressions: its own, or with `host` all of its hosts."""
     default_backend: str = ""
     """NAMESPACE/SERVICE:PORT that takes what no rule takes; empty = 404."""
     drain_timeout_s: float = 25.0
@@ -98,12 +113,23 @@ class Settings:
     certificates: tuple[tuple[str, str], ...] = ()
     """(certificate file, key file) pairs, used beside the Secrets."""
     default_certificate: tuple[str, str] | None = None
+    outlier_detection: str = OUTLIER_DETECTION
+    """When a worker ejects endpoints of a Service that does not say it, as ingressd.dev/outlier-detection; or `off`."""
     discovery: str = "dns"
     """Provider that is asked for Services whose endpoints are not in the files; `off` = none."""
     external_name_allow: tuple[str, ...] = ()
-    """CIDRs of loopback or link-local addresses that an ExternalName may reach."""
+    """CIDRs of loopback (for an ExternalName), link-local and metadata addresses that Services may reach."""
     dns_servers: tuple[str, ...] = ()
     """HOST:PORT of name servers for discovery; empty = /etc/resolv.conf."""
+    dns_port: int = OFF
+    """Where the names of Services are told, over UDP and TCP."""
+    dns_bind: str = "127.0.0.1"
+    cluster_domain: str = "cluster.local"
+    """What the names of Services end with."""
+    dns_upstream: tuple[str, ...] = ()
+    """ADDRESS:PORT of name servers for other names; empty = they are refused."""
+    zone: str = ""
+    """Topology zone of this machine: endpoints of the same one may be preferred; empty = none are."""
     access_log: str = "-"
     """`-` standard output, `off`, or a file."""
     access_log_format: str = "json"
@@ -122,7 +148,28 @@ class Settings:
     """Folder of the last good snapshot, private keys included; empty = it is not kept."""
     upgrade_timeout_s: float = 60.0
     """By when a new version must be ready."""
+    hang_timeout_s: float = 30.0
+    """A worker or controller that does not answer for so long is killed and started again; 0 = never."""
+    node_ports: bool = True
+    """Open the nodePort of each NodePort Service, and port and nodePort of each LoadBalancer Service."""
+    node_port_bind: str = ""
+    """Address for those ports; empty = that of HTTP."""
+    external_ips: bool = True
+    """Open the externalIPs of Services that are loopback addresses."""
+    cluster_ips: bool = False
+    """Open a virtual address of its own for each Service."""
+    cluster_cidr: str = "127.96.0.0/16"
+    """Network of those addresses; every address of 127.0.0.0/8 is this machine's."""
+    stream_idle_s: float = 3600.0
+    """How long a TCP connection to a Service may be silent both ways; 0 = for ever."""
+    udp_idle_s: float = 180.0
+    """How long a flow of datagrams that was answered may be silent."""
     limits: Limits = field(default_factory=Limits)
+
+    @property
+    def stream_address(self) -> str:
+        """Where the ports of Services are opened."""
+        return self.node_port_bind or self.bind
 
     @property
     def default_scheduler(self) -> str:

@@ -9,14 +9,15 @@ from datetime import UTC, datetime
 
 from ingressd.compile.compiler import compile_snapshot
 from ingressd.compile.options import CompileOptions
-from ingressd.compile.policies import GUARDS, NGINX, NOT_BUILT, OURS, PREFIXES
+from ingressd.compile.policies import NGINX, OURS, PREFIXES
 from ingressd.filters.registry import ANNOTATIONS
+from ingressd.filters.unsupported import GUARDS, LEFT_OUT
 from ingressd.model.origin import Origin
 from ingressd.model.reading import read
 from ingressd.model.resource_set import ResourceSet
 
 WORDS = (
-    *(f"{name}=".encode() for name in sorted({*ANNOTATIONS, *GUARDS, *NOT_BUILT})),
+    *(f"{name}=".encode() for name in sorted({*ANNOTATIONS, *GUARDS, *LEFT_OUT})),
     b"true\n", b"false\n", b"t\n", b"0\n", b"1\n", b"=", b"\n", OURS.encode(), NGINX.encode(), b"10.0.0.0/8\n", b"5s\n",
     b"kubernetes.io/ingress.class=nginx\n", b"ingressd.dev/discovery=static:127.0.0.1\n", b"Canary=", b"auth_type=",
 )  # fmt: skip
@@ -52,7 +53,7 @@ def check(data: bytes) -> None:
     again = compile_snapshot(ResourceSet.of(resources, faults), {}, _OPTIONS)
     assert again.snapshot == compilation.snapshot
     assert again.faults == compilation.faults
-    guarded = any(f"{prefix}{name}" in annotations for prefix in PREFIXES for name in GUARDS)
+    guarded = any(f"{prefix}{name}" in annotations for prefix in PREFIXES for name in GUARDS.keys() - ANNOTATIONS)
     routes = [row.route for row in compilation.routes]
     if guarded:
         assert all(route.denied for route in routes), "a guarded route is open"

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ingressd.settings import Settings
+from ingressd.settings import OFF, Settings
 
 PREFIX = "INGRESSD_"
 LIMIT_PREFIX = "INGRESSD_LIMIT_"
@@ -68,11 +68,11 @@ _DEFAULTS: Mapping[str, Any] = {
 PATHS = SettingFlag("paths", "--paths", "Folders or files with manifests; folders recursively.", "DIR...")
 
 FLAGS = (
-    SettingFlag("http_port", "--http-port", "Port for HTTP: 0 is any free one, off is none.", "PORT"),
+    SettingFlag("http_port", "--http-port", "Port for HTTP: 0 is any free one, off is none.", "PORT", compiles=True),
     SettingFlag("https_port", "--https-port", "Port for HTTPS: 0 is any free one, off is none.", "PORT", compiles=True),
-    SettingFlag("admin_port", "--admin-port", "Port of health, metrics and the API.", "PORT"),
-    SettingFlag("bind", "--bind", "Address for HTTP and HTTPS.", "ADDRESS"),
-    SettingFlag("admin_bind", "--admin-bind", "Address of the admin port.", "ADDRESS"),
+    SettingFlag("admin_port", "--admin-port", "Port of health, metrics and the API.", "PORT", compiles=True),
+    SettingFlag("bind", "--bind", "Address for HTTP and HTTPS.", "ADDRESS", compiles=True),
+    SettingFlag("admin_bind", "--admin-bind", "Address of the admin port.", "ADDRESS", compiles=True),
     SettingFlag(
         "admin_public",
         "--admin-public",
@@ -95,6 +95,13 @@ FLAGS = (
     SettingFlag("ingress_class", "--ingress-class", "Name of the Ingress class that is served.", "NAME", compiles=True),
     SettingFlag("nginx_class", "--nginx-class", "Also serve Ingresses of the class nginx.", compiles=True),
     SettingFlag("classless", "--classless", "Also serve Ingresses that name no class.", compiles=True),
+    SettingFlag(
+        "regex_scope",
+        "--regex-scope",
+        "Whose paths use-regex and rewrite-target make regular expressions: ingress, or host as in ingress-nginx.",
+        "SCOPE",
+        compiles=True,
+    ),
     SettingFlag(
         "default_backend",
         "--default-backend",
@@ -120,6 +127,13 @@ FLAGS = (
         "--scheduler",
         "Picks the endpoint: rr, wrr, lc, wlc, sh, dh, sed, nq, random, p2c, ewma, maglev; auto: by --proxy-mode.",
         "NAME",
+        compiles=True,
+    ),
+    SettingFlag(
+        "outlier_detection",
+        "--outlier-detection",
+        "When an endpoint is left out for a while, in the words of ingressd.dev/outlier-detection, or off.",
+        "NAME=VALUE,...",
         compiles=True,
     ),
     SettingFlag(
@@ -160,7 +174,7 @@ FLAGS = (
     SettingFlag(
         "external_name_allow",
         "--external-name-allow",
-        "Loopback or link-local networks that an ExternalName may reach.",
+        "Loopback (for an ExternalName), link-local and metadata networks that Services may reach.",
         "CIDR,...",
         compiles=True,
     ),
@@ -169,6 +183,63 @@ FLAGS = (
         "--dns-servers",
         "Name servers for discovery, instead of those of /etc/resolv.conf.",
         "ADDRESS:PORT,...",
+    ),
+    SettingFlag(
+        "dns_port",
+        "--dns-port",
+        "Port of the DNS server for the names of Services, UDP and TCP: 0 is any free one.",
+        "PORT",
+        compiles=True,
+    ),
+    SettingFlag("dns_bind", "--dns-bind", "Address of the DNS server.", "ADDRESS", compiles=True),
+    SettingFlag("cluster_domain", "--cluster-domain", "What the names of Services end with.", "NAME"),
+    SettingFlag(
+        "dns_upstream",
+        "--dns-upstream",
+        "Name servers that the DNS server asks for other names; without one it refuses them.",
+        "ADDRESS:PORT,...",
+    ),
+    SettingFlag(
+        "zone",
+        "--zone",
+        "Topology zone of this machine: endpoints that are meant for it, or are in it, may be preferred.",
+        "NAME",
+        compiles=True,
+    ),
+    SettingFlag(
+        "node_ports",
+        "--node-ports",
+        "Open the ports of NodePort and LoadBalancer Services for TCP and UDP.",
+        compiles=True,
+    ),
+    SettingFlag(
+        "node_port_bind",
+        "--node-port-bind",
+        "Address for those ports; without it that of --bind.",
+        "ADDRESS",
+        compiles=True,
+    ),
+    SettingFlag(
+        "external_ips", "--external-ips", "Open the externalIPs of Services that are loopback addresses.", compiles=True
+    ),
+    SettingFlag(
+        "cluster_ips",
+        "--cluster-ips",
+        "Open a virtual address of its own for each Service.",
+        compiles=True,
+    ),
+    SettingFlag("cluster_cidr", "--cluster-cidr", "Network of those virtual addresses.", "CIDR", compiles=True),
+    SettingFlag(
+        "stream_idle_s",
+        "--stream-idle",
+        "How long a TCP connection to a Service may be silent; 0 is for ever.",
+        "SECONDS",
+    ),
+    SettingFlag(
+        "udp_idle_s",
+        "--udp-idle",
+        "How long a flow of datagrams to a Service that was answered may be silent.",
+        "SECONDS",
     ),
     SettingFlag("access_log", "--access-log", "Where requests are logged: - is standard output, or off.", "FILE"),
     SettingFlag(
@@ -216,6 +287,12 @@ FLAGS = (
         "By when a new version must be ready; if it is not, the old one goes on.",
         "SECONDS",
     ),
+    SettingFlag(
+        "hang_timeout_s",
+        "--hang-timeout",
+        "How long a worker or the controller may not answer before it is killed and started again; 0: for ever.",
+        "SECONDS",
+    ),
 )
 
 
@@ -252,6 +329,8 @@ def shown_default(flag: SettingFlag) -> str:
     default = flag.default
     if flag.field == "workers":
         return "auto"
+    if flag.metavar == "PORT" and default == OFF:
+        return "off"
     if default is None or default == ():
         return ""
     return f"{default:g}" if isinstance(default, float) else str(default)

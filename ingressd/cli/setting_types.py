@@ -16,9 +16,19 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from ingressd.admin.token import TOKEN_WORDS, is_token
 from ingressd.balancing.registry import SCHEDULERS
+from ingressd.compile.health import detection_of
 from ingressd.settings import OFF, Limits
 
 _BACKEND = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?/[a-z]([a-z0-9-]*[a-z0-9])?:[a-z0-9]([a-z0-9-]*[a-z0-9])?")
+
+_DOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*")
+_DOMAIN_CHARACTERS = 57
+"""A name of DNS has at most 253; this leaves room for `svc` and three labels of 63 before it."""
+_ZONE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
+"""The value of the label topology.kubernetes.io/zone."""
+
+_LEAST_CLUSTER_ADDRESSES = 8
+"""Of a smaller network nothing is left beside its own address, the name server's and the broadcast address."""
 
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?")
 
@@ -53,6 +63,33 @@ def _cidr(value: str) -> str:
         return str(ipaddress.ip_network(value, strict=False))
     except ValueError:
         raise ValueError(f"{value!r} is not a network such as 10.0.0.0/8 or fd00::/8") from None
+
+
+def _optional_address(value: str) -> str:
+    return _address(value) if value else ""
+
+
+def _cluster_cidr(value: str) -> str:
+    try:
+        network = ipaddress.IPv4Network(value, strict=False)
+    except ValueError:
+        network = None
+    if network is None or network.num_addresses < _LEAST_CLUSTER_ADDRESSES:
+        raise ValueError(f"{value!r} is not an IPv4 network of 8 addresses or more, such as 127.96.0.0/16")
+    return str(network)
+
+
+def _domain(value: str) -> str:
+    name = value.lower().removesuffix(".")
+    if len(name) > _DOMAIN_CHARACTERS or not _DOMAIN.fullmatch(name):
+        raise ValueError(f"{value!r} is not a DNS name such as cluster.local")
+    return name
+
+
+def _zone(value: str) -> str:
+    if value and not _ZONE.fullmatch(value):
+        raise ValueError(f"{value!r} is not the name of a zone such as eu-central-1a")
+    return value
 
 
 def _name_server(value: str) -> str:
@@ -97,6 +134,14 @@ def _user(value: str) -> str:
     return value
 
 
+def _outliers(value: str) -> str:
+    try:
+        detection_of(value)
+    except ValueError as problem:
+        raise ValueError(f"{value!r} must be {problem}") from None
+    return value
+
+
 def _items(separator: str) -> Callable[[object], object]:
     """A list may come as a list, as one text, or as a list of texts (a repeated flag)."""
 
@@ -132,6 +177,12 @@ Interval = Annotated[float, Field(ge=0.01, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0)]
 Backend = Annotated[str, AfterValidator(_backend)]
 User = Annotated[str, AfterValidator(_user)]
+Outliers = Annotated[str, AfterValidator(_outliers)]
+Domain = Annotated[str, AfterValidator(_domain)]
+Zone = Annotated[str, AfterValidator(_zone)]
+OptionalAddress = Annotated[str, AfterValidator(_optional_address)]
+ClusterCidr = Annotated[str, AfterValidator(_cluster_cidr)]
+FlowSeconds = Annotated[float, Field(ge=1, allow_inf_nan=False)]
 Cidrs = Annotated[tuple[Annotated[str, AfterValidator(_cidr)], ...], BeforeValidator(_items(","))]
 NameServers = Annotated[tuple[Annotated[str, AfterValidator(_name_server)], ...], BeforeValidator(_items(","))]
 CertificatePair = Annotated[tuple[str, str], BeforeValidator(_certificate)]
@@ -157,7 +208,9 @@ TYPES: Mapping[str, Any] = {
     "default_backend": Backend,
     "drain_timeout_s": Seconds,
     "proxy_mode": one_of(["nftables", "iptables", "ipvs"]),
+    "regex_scope": one_of(["ingress", "host"]),
     "scheduler": one_of([*SCHEDULERS, "auto"]),
+    "outlier_detection": Outliers,
     "trusted_proxies": Cidrs,
     "forwarded_header": bool,
     "https_redirect_port": RedirectPort,
@@ -166,6 +219,18 @@ TYPES: Mapping[str, Any] = {
     "discovery": str,
     "external_name_allow": Cidrs,
     "dns_servers": NameServers,
+    "dns_port": Port,
+    "dns_bind": Address,
+    "cluster_domain": Domain,
+    "dns_upstream": NameServers,
+    "zone": Zone,
+    "node_ports": bool,
+    "node_port_bind": OptionalAddress,
+    "external_ips": bool,
+    "cluster_ips": bool,
+    "cluster_cidr": ClusterCidr,
+    "stream_idle_s": Seconds,
+    "udp_idle_s": FlowSeconds,
     "access_log": str,
     "access_log_format": one_of(["json", "nginx"]),
     "log_level": one_of(["debug", "info", "warning", "error"]),
@@ -177,6 +242,7 @@ TYPES: Mapping[str, Any] = {
     "pid_file": str,
     "state_dir": str,
     "upgrade_timeout_s": Seconds,
+    "hang_timeout_s": Seconds,
 }
 """Field of Settings -> the type of its value."""
 

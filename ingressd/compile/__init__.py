@@ -5,6 +5,6 @@ certificates.py Secrets and files become certificates · rules.py what one Ingre
 policies.py annotations become filters · hosts.py the routes of all become virtual hosts, in their order of precedence
 · backends.py which pools they need · pools.py a Service port becomes a pool, or questions for discovery · made.py
 such a pool with what it was made of · slices.py the endpoints that are written down · service_names.py what a missing
-Service may be · kept.py what a run leaves to the next one · compilation.py what comes out, and what people are shown
-of it.
+Service may be · health.py what a Service says of checks and ejections · marks.py what checks have found · kept.py
+what a run leaves to the next one · compilation.py what comes out, and what people are shown of it.
 """

@@ -1,4 +1,4 @@
-"""Backends: the Pools that routes name, each made once however many do; and what is wrong with naming them.
+"""Backends: the Pools that routes and listeners name, each made once however many do; and what is wrong with that.
 
 In: Fragments, and the name that the operator gave. Out: Pools, the questions for discovery, faults where a backend is
 written. What a Pool is made of is for pools.py.
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from ingressd.compile.kept import Kept
 from ingressd.compile.made import BACKEND_RESOURCE, SERVICE_MISSING, Made, PoolName, Refusal
-from ingressd.compile.pools import PoolMaker
+from ingressd.compile.pools import APP_PROTOCOL_UNSUPPORTED, PoolMaker
 from ingressd.compile.rules import Fragment
 from ingressd.compile.service_names import NEAR_NAMES, ServiceNames
 from ingressd.discovery.base import Query
@@ -35,7 +35,7 @@ class _Told(NamedTuple):
 
 @dataclass(slots=True)
 class Backends:
-    """What routes need."""
+    """What routes and listeners need."""
 
     pools: dict[str, Pool] = field(default_factory=dict)
     asked: dict[str, tuple[Query, ...]] = field(default_factory=dict)
@@ -59,17 +59,23 @@ class BackendMemory:
 def compile_backends(
     fragments: Collection[Fragment],
     operators_own: PoolName | None,
+    streams: Iterable[PoolName],
     maker: PoolMaker,
     services: Collection[tuple[str, str]],
     faults: list[Fault],
     memory: BackendMemory,
 ) -> Backends:
-    """A Pool for each name, in the order in which they come first. `services`: the names of all."""
+    """A Pool for each name, in the order in which they come first. `services`: the names of all.
+
+    `streams` are those that listeners of Services need.
+    """
     wanted: dict[PoolName, object] = {}
     for fragment in fragments:
         wanted.update(fragment.backends)
     if operators_own is not None:
         wanted.setdefault(operators_own)
+    at_layer_7 = set(wanted)
+    wanted.update(dict.fromkeys(name for name in streams if name not in at_layer_7))
     backends = Backends()
     refused: dict[PoolName, Refusal] = {}
     told: list[Fault] = []
@@ -79,7 +85,7 @@ def compile_backends(
             made = maker.make(name)
         memory.made.keep(name, made)
         backends.pools[made.pool.id] = made.pool
-        told += made.faults
+        told += (each for each in made.faults if name in at_layer_7 or each.code != APP_PROTOCOL_UNSUPPORTED)
         if made.queries:
             backends.asked[made.pool.id] = made.queries
         if made.refusal is not None:

@@ -32,6 +32,8 @@ from ingressd.table.snapshot import Snapshot
 
 SOON_S = 14 * 86_400
 """ACME clients renew 30 days before the end: with 14 left, something does not work."""
+SKEW_S = 300
+"""The clocks of two machines may differ by so much before a certificate counts as one of the future."""
 RSA_BITS = 2048
 """OpenSSL's security level 2, which distributions build with, refuses less."""
 
@@ -201,7 +203,17 @@ class _TlsCompiler:
 
     def _better(self, host: str, origin: str, certificate: Certificate | None) -> Certificate | None:
         """The certificate itself, or the one that the same Secret gave before, or none if neither is good."""
-        return next((each for each in (certificate, self._before.get(host)) if self._still_good(each, origin)), None)
+        return self._first_valid(certificate, (self._before.get(host),), origin)
+
+    def _first_valid(
+        self, certificate: Certificate | None, before: Iterable[Certificate | None], origin: str
+    ) -> Certificate | None:
+        """One that is valid only later is better than none: the clock that is wrong may be ours."""
+        good = [each for each in (certificate, *before) if each is not None and self._still_good(each, origin)]
+        return next((each for each in good if not self._of_the_future(each)), good[0] if good else None)
+
+    def _of_the_future(self, certificate: Certificate) -> bool:
+        return certificate.not_before > self._now + SKEW_S
 
     def _still_good(self, certificate: Certificate | None, origin: str) -> bool:
         return certificate is not None and certificate.origin == origin and certificate.not_after > self._now
@@ -213,19 +225,20 @@ class _TlsCompiler:
             self._faults.append(
                 Fault(Severity.WARNING, "key_file_open", "", "", "", pair.key_file, 1, 1, message, hint)
             )
-        certificate: Certificate | str = pair.problem or load_certificate(pair.chain_pem, pair.key_pem, pair.chain_file)
-        if isinstance(certificate, str):
-            self._faults.append(_file_fault(Severity.ERROR, "certificate_unusable", pair, f"{option}: {certificate}"))
+        loaded: Certificate | str = pair.problem or load_certificate(pair.chain_pem, pair.key_pem, pair.chain_file)
+        certificate = None if isinstance(loaded, str) else loaded
+        if isinstance(loaded, str):
+            self._faults.append(_file_fault(Severity.ERROR, "certificate_unusable", pair, f"{option}: {loaded}"))
         else:
-            for severity, code, message in self._times(certificate):
+            for severity, code, message in self._times(loaded):
                 self._faults.append(_file_fault(severity, code, pair, f"{option}: {message}"))
-            if certificate.not_after > self._now:
-                return certificate
-        before = (self._default_before, *self._before.values())
-        return next((each for each in before if self._still_good(each, pair.chain_file)), None)
+        return self._first_valid(certificate, (self._default_before, *self._before.values()), pair.chain_file)
 
     def _times(self, certificate: Certificate) -> Iterator[tuple[Severity, str, str]]:
         left_s = certificate.not_after - self._now
+        if self._of_the_future(certificate):
+            valid_in = _days(certificate.not_before - self._now)
+            yield Severity.WARNING, "certificate_not_yet_valid", f"the certificate is valid only in {valid_in}"
         if left_s <= 0:
             yield Severity.ERROR, "certificate_expired", f"the certificate expired {_days(-left_s)} ago"
         elif left_s < SOON_S:
@@ -306,6 +319,7 @@ def load_certificate(chain_pem: bytes, key_pem: bytes, origin: str) -> Certifica
         names=_names(leaf),
         not_after=leaf.not_valid_after_utc.timestamp(),
         origin=origin,
+        not_before=leaf.not_valid_before_utc.timestamp(),
     )
 
 

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 from ingressd.compile.kept import Kept
 from ingressd.compile.options import CompileOptions
-from ingressd.compile.policies import canary_annotation
 from ingressd.errors import Fault, Severity
 from ingressd.model.ingress import CLASS_ANNOTATION, Ingress
 from ingressd.model.ingress_class import IngressClass
@@ -59,23 +58,13 @@ def served_ingresses(
 
 def _judged(ingress: Resource[Ingress], classes: _Classes) -> Judged:
     faults: list[Fault] = []
-    serves = classes.serves(ingress, faults) and not _is_canary(ingress, faults)
+    serves = classes.serves(ingress, faults)
     return Judged(serves, _precedence(ingress), tuple(faults))
 
 
 def _precedence(ingress: Resource[Ingress]) -> Precedence:
     created = ingress.object.metadata.creation_timestamp or _NEVER
     return created, ingress.namespace, ingress.name, ingress.file, ingress.origin.line
-
-
-def _is_canary(ingress: Resource[Ingress], faults: list[Fault]) -> bool:
-    """Whether it repeats the rules of another Ingress, to take a part of its requests; say so."""
-    key = canary_annotation(ingress)
-    if not key:
-        return False
-    message = f"{ingress.key} is not served: {key} is not supported yet, and without it all requests could go there"
-    faults.append(ingress.fault(Severity.WARNING, "canary_skipped", message, loc=("metadata", "annotations", key)))
-    return True
 
 
 class _Classes:

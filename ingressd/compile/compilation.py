@@ -7,17 +7,21 @@ asks.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ingressd.compile.node_ports import PortKey
+from ingressd.compile.port_faults import PortProblem, port_fault
+from ingressd.compile.streams import Streams
 from ingressd.discovery.base import Query
 from ingressd.errors import Fault
 from ingressd.model.resource import Resource
 from ingressd.model.resource_set import ResourceSet
-from ingressd.model.service import Service
+from ingressd.model.service import Service, ServicePort
 from ingressd.table.pool import Pool
 from ingressd.table.route import ANY_HOST, Route
 from ingressd.table.snapshot import Snapshot
+from ingressd.table.stream import StreamListener
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,21 @@ class Compilation:
     resources: ResourceSet = field(default_factory=ResourceSet)
     asked: Mapping[str, tuple[Query, ...]] = field(default_factory=dict)
     """Pool id -> the questions whose answers are its endpoints."""
+    streams: Streams = field(default_factory=Streams)
+    problems: Mapping[str, PortProblem] = field(default_factory=dict)
+    """Listeners that could not be opened, by key."""
+
+    def with_problems(self, problems: Mapping[str, PortProblem]) -> Compilation:
+        """The same, with a fault for each listener that could not be opened."""
+        origins = self.streams.origins
+        found = [
+            port_fault(self.streams.listeners[key], origins[key].service, origins[key].loc, problem)
+            for key, problem in problems.items()
+            if key in origins
+        ]
+        if not found:
+            return self
+        return replace(self, faults=tuple(sorted((*self.faults, *found), key=Fault.place)), problems=problems)
 
     @property
     def routes(self) -> tuple[RouteRow, ...]:
@@ -45,9 +64,20 @@ class Compilation:
         pools: dict[tuple[str, str], list[Pool]] = {}
         for pool in self.snapshot.pools.values():
             pools.setdefault((pool.namespace, pool.service), []).append(pool)
+        listeners: dict[tuple[str, str], list[StreamListener]] = {}
+        for listener in self.streams.listeners.values():
+            listeners.setdefault((listener.namespace, listener.service), []).append(listener)
         names = sorted(self.resources.services.keys() | pools.keys())
         return tuple(
-            ServiceRow(*name, self.resources.services.get(name), tuple(pools.get(name, ())), self.asked)
+            ServiceRow(
+                *name,
+                self.resources.services.get(name),
+                tuple(pools.get(name, ())),
+                self.asked,
+                self.streams,
+                tuple(listeners.get(name, ())),
+                self.problems,
+            )
             for name in names
         )
 
@@ -59,6 +89,8 @@ class RouteRow:
     route: Route
     tls: bool
     pool: Pool | None
+    condition: str = ""
+    """Which requests of its host and path it takes; empty = those that nobody else takes."""
 
     def as_dict(self) -> dict[str, Any]:
         """The JSON shape of /api/v1/routes."""
@@ -77,6 +109,7 @@ class RouteRow:
             "problem": route.denied or ("" if pool is None else pool.problem),
             "filters": [str(each) for each in route.filters],
             "denied": bool(route.denied),
+            "condition": self.condition,
             "file": route.file,
             "line": route.line,
         }
@@ -91,6 +124,11 @@ class ServiceRow:
     resource: Resource[Service] | None
     pools: tuple[Pool, ...]
     asked: Mapping[str, tuple[Query, ...]]
+    streams: Streams = field(default_factory=Streams)
+    """Of all Services."""
+    listeners: tuple[StreamListener, ...] = ()
+    """Of this one."""
+    problems: Mapping[str, PortProblem] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """The JSON shape of /api/v1/services."""
@@ -109,15 +147,32 @@ class ServiceRow:
                         "target_port": port.port if port.target_port is None else port.target_port,
                         "protocol": port.protocol,
                         "app_protocol": port.app_protocol,
-                        "node_port": port.node_port,
+                        "node_port": self._node_port(port) or None,
                     }
                     for port in spec.ports
                 ],
+                "cluster_ip": self.streams.cluster_ips.get((self.namespace, self.name)),
+                "node_ports": [number for port in spec.ports if (number := self._node_port(port))],
                 "file": resource.file,
                 "line": resource.origin.line,
             }
+        row["listeners"] = [
+            {
+                "protocol": each.protocol,
+                "address": each.address,
+                "port": each.port,
+                "role": each.role,
+                "bound": each.key not in self.problems,
+            }
+            for each in self.listeners
+        ]
         row["pools"] = [self._pool(pool) for pool in self.pools]
         return row
+
+    def _node_port(self, port: ServicePort) -> int:
+        """Written or given; 0 = none."""
+        key = PortKey(self.namespace, self.name, port.port, port.protocol)
+        return port.node_port or self.streams.node_ports.get(key, 0)
 
     def _pool(self, pool: Pool) -> dict[str, Any]:
         queries = self.asked.get(pool.id, ())
@@ -146,13 +201,15 @@ class ServiceRow:
 
 
 def _rows(snapshot: Snapshot) -> Iterator[RouteRow]:
-    def row(route: Route, tls: bool) -> RouteRow:
-        return RouteRow(route, tls, snapshot.pools.get(route.pool))
+    def row(route: Route, tls: bool, condition: str = "") -> RouteRow:
+        return RouteRow(route, tls, snapshot.pools.get(route.pool), condition)
 
     for name in sorted(snapshot.hosts, key=lambda name: (name == ANY_HOST, name.startswith("*"), name)):
         host = snapshot.hosts[name]
         for route in host.routes:
-            yield row(route, host.tls)
+            for each in route.each():
+                words = (str(other.condition) for other in route.alternatives if other.route is each)
+                yield row(each, host.tls, " or ".join(words))
         if host.default is not None:
             yield row(host.default, host.tls)
     if snapshot.default is not None:

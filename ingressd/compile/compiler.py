@@ -13,15 +13,18 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from ingressd.compile.backends import BackendMemory, compile_backends
+from ingressd.compile.canaries import Need
 from ingressd.compile.certificates import compile_tls
 from ingressd.compile.classes import Judged, served_ingresses
 from ingressd.compile.compilation import Compilation
-from ingressd.compile.hosts import Assembled, assemble, last_resort
+from ingressd.compile.extra_hosts import add_extra_hosts
+from ingressd.compile.hosts import Assembled, assemble, last_resort, with_needs
 from ingressd.compile.kept import Kept
 from ingressd.compile.options import Certificates, CompileOptions
 from ingressd.compile.pools import PoolMaker
 from ingressd.compile.rules import RuleMemory, read_rules
 from ingressd.compile.slices import unused
+from ingressd.compile.streams import StreamMemory, compile_streams
 from ingressd.discovery.base import Answer, Query
 from ingressd.errors import Fault
 from ingressd.model.ingress import Ingress
@@ -50,7 +53,9 @@ def compile_snapshot(
 class _Memory:
     """What the last run made, by what it was made of. All of it also depends on `options` and `classes`."""
 
-    def __init__(self, options: CompileOptions, classes: tuple[Resource[IngressClass], ...]) -> None:
+    def __init__(
+        self, options: CompileOptions, classes: tuple[Resource[IngressClass], ...], before: StreamMemory | None
+    ) -> None:
         self.options = options
         self.classes = classes
         self.judged: Kept[Resource[Ingress], Judged] = Kept()
@@ -58,10 +63,11 @@ class _Memory:
         self.rules = RuleMemory()
         self.hosts: Kept[str, Assembled] = Kept()
         self.backends = BackendMemory()
+        self.streams = StreamMemory(before)
 
     def turn(self) -> None:
         """A run begins."""
-        for kept in (self.judged, self.secrets, self.rules, self.hosts, self.backends):
+        for kept in (self.judged, self.secrets, self.rules, self.hosts, self.backends, self.streams):
             kept.turn()
 
 
@@ -86,11 +92,17 @@ class Compiler:
         ingresses = served_ingresses(resources, decided, faults, memory.judged)
         # Certificates expire, and the one before may have to be served: they are looked at anew each time.
         tls = compile_tls(ingresses, resources, options, previous, faults, memory.secrets)
-        fragments = read_rules(ingresses, tls, decided, faults, memory.rules)
-        hosts = assemble(fragments, before.hosts, faults, memory.hosts)
+        fragments = read_rules(ingresses, resources, tls, decided, faults, memory.rules)
+        needs: list[Need] = []
+        hosts = assemble(fragments, before.hosts, faults, memory.hosts, needs, decided.regex_scope)
+        add_extra_hosts(fragments, hosts, before.hosts, tls, faults)
         default, operators_own = last_resort(fragments, decided, faults)
+        streams = compile_streams(resources.services, decided, faults, memory.streams)
         maker = PoolMaker(resources, answers, decided)
-        backends = compile_backends(fragments, operators_own, maker, resources.services, faults, memory.backends)
+        fragments = with_needs(fragments, needs)
+        backends = compile_backends(
+            fragments, operators_own, streams.pools, maker, resources.services, faults, memory.backends
+        )
         snapshot = Snapshot(
             generation=before.generation,
             hosts=hosts,
@@ -98,13 +110,15 @@ class Compiler:
             certificates=_same(before.certificates, tls.certificates),
             default_certificate=tls.default,
             default=before.default if before.default == default else default,
+            streams=_same(before.streams, streams.listeners),
         )
         return Compilation(
             snapshot=snapshot,
-            faults=tuple(sorted((*resources.faults, *faults), key=_place)),
+            faults=tuple(sorted((*resources.faults, *faults), key=Fault.place)),
             queries=frozenset(query for queries in backends.asked.values() for query in queries),
             resources=resources,
             asked=backends.asked,
+            streams=streams,
         )
 
     def _remember(self, options: CompileOptions, resources: ResourceSet) -> _Memory:
@@ -113,7 +127,8 @@ class Compiler:
         decided = replace(options, now=_SOME_MOMENT, certificates=Certificates())
         memory = self._memory
         if memory is None or memory.options != decided or memory.classes != resources.classes:
-            memory = self._memory = _Memory(decided, resources.classes)
+            before = None if memory is None else memory.streams
+            memory = self._memory = _Memory(decided, resources.classes, before)
         memory.turn()
         return memory
 
@@ -125,7 +140,3 @@ def _same(before: Mapping[str, V], made: Mapping[str, V]) -> dict[str, V]:
         old = before.get(key)
         same[key] = old if old is not None and (old is value or old == value) else value
     return same
-
-
-def _place(fault: Fault) -> tuple[str, int, int, str]:
-    return fault.file, fault.line, fault.column, fault.code

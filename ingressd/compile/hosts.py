@@ -7,25 +7,32 @@ take the same requests the first wins, and the other is named in a fault.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
+from ingressd.compile.canaries import Need, Own, Place
 from ingressd.compile.kept import Kept
-from ingressd.compile.made import PoolName
+from ingressd.compile.made import PoolName, operators_pool
 from ingressd.compile.options import CompileOptions
-from ingressd.compile.rules import DEFAULT_LOC, Fragment, HostPart, Placed, Taken
+from ingressd.compile.regex_paths import in_their_mode
+from ingressd.compile.rules import DEFAULT_LOC, Fragment, HostPart, Taken
 from ingressd.errors import Fault, Severity
 from ingressd.model.ingress import Ingress
 from ingressd.model.resource import Resource
 from ingressd.model.shape import Loc
-from ingressd.table.route import ANY_HOST, DEFAULT, EXACT, Route, VirtualHost
+from ingressd.routing.mixed_index import precedence
+from ingressd.table.policy import RoutePolicy
+from ingressd.table.route import ANY_HOST, DEFAULT, Route, VirtualHost
 
 
 class Assembled(NamedTuple):
     """One host, and the parts that it was made of."""
 
     parts: list[HostPart]
-    host: VirtualHost
+    host: VirtualHost | None
+    """None: there are only canaries."""
     faults: tuple[Fault, ...]
+    needs: tuple[Need, ...] = ()
 
 
 def assemble(
@@ -33,8 +40,10 @@ def assemble(
     before: Mapping[str, VirtualHost],
     faults: list[Fault],
     kept: Kept[str, Assembled],
+    needs: list[Need],
+    regex_scope: str,
 ) -> dict[str, VirtualHost]:
-    """The hosts; those that stayed the same are the very objects of `before`."""
+    """The hosts; those that stayed the same are the very objects of `before`. `needs`: what their canaries need."""
     parts: dict[str, list[HostPart]] = {}
     for fragment in fragments:
         for part in fragment.hosts:
@@ -43,9 +52,12 @@ def assemble(
     for name, own in parts.items():
         made = kept.before(name)
         if made is None or made.parts != own:
-            made = _assembled(name, own)
+            made = _assembled(name, own, regex_scope)
         kept.keep(name, made)
         faults += made.faults
+        needs += made.needs
+        if made.host is None:
+            continue
         known = before.get(name)
         hosts[name] = known if known is not None and (known is made.host or known == made.host) else made.host
     return hosts
@@ -74,35 +86,68 @@ def last_resort(
     return candidates[0].default, None
 
 
-def _assembled(name: str, parts: list[HostPart]) -> Assembled:
+def with_needs(fragments: list[Fragment], needs: Sequence[Need]) -> list[Fragment]:
+    """The fragments, with the pools that their canaries need."""
+    if not needs:
+        return fragments
+    wanted: dict[int, dict[PoolName, tuple[Loc, ...]]] = {}
+    for need in needs:
+        own = wanted.setdefault(id(need.ingress), {})
+        own[need.pool] = tuple(dict.fromkeys((*own.get(need.pool, ()), need.loc)))
+    return [
+        replace(fragment, backends=wanted[id(fragment.ingress)]) if id(fragment.ingress) in wanted else fragment
+        for fragment in fragments
+    ]
+
+
+def _assembled(name: str, said: list[HostPart], regex_scope: str) -> Assembled:
     faults: list[Fault] = []
+    needs: list[Need] = []
+    parts = in_their_mode(name, said, regex_scope, lambda parts: _virtual_host(name, parts, [], []), faults)
+    host = _virtual_host(name, parts, needs, faults)
+    served = any(part.canary is None for part in parts)
+    return Assembled(said, host if served else None, tuple(faults), tuple(needs))
+
+
+def _virtual_host(name: str, parts: list[HostPart], needs: list[Need], faults: list[Fault]) -> VirtualHost:
+    places = _places(name, parts, faults)
+    found = (place.route(needs, faults) for place in places)
     routes = sorted(
-        _winners(name, parts, faults), key=lambda route: (route.path_type != EXACT, -len(route.path), route.path)
+        (route for route in found if route is not None),
+        key=precedence,
     )
     default = _default(name, parts, faults)
-    return Assembled(parts, VirtualHost(name, tuple(routes), default, parts[0].tls), tuple(faults))
+    return VirtualHost(name, tuple(routes), default, parts[0].tls)
 
 
-def _winners(name: str, parts: Sequence[HostPart], faults: list[Fault]) -> list[Route]:
-    """Of the routes that take the same requests, one."""
-    chosen: dict[Taken, tuple[Placed, Resource[Ingress]]] = {}
+def _places(name: str, parts: Sequence[HostPart], faults: list[Fault]) -> Iterable[Place]:
+    """The routes by the requests that they take: of those that take them all, one wins."""
+    places: dict[Taken, Place] = {}
     for part in parts:
         for placed in part.placed:
-            made = (placed, part.ingress)
-            known = chosen.setdefault(placed.taken, made)
-            if known is made:
-                continue
-            # `/foo/` and `/foo` take the same requests, and the longer one wins; else the first does.
-            longer = len(placed.route.path) > len(known[0].route.path)
-            (winner, winner_by), (loser, loser_by) = (made, known) if longer else (known, made)
-            chosen[placed.taken] = (winner, winner_by)
-            message = (
-                f"{name or '*'}{loser.route.path} ({loser.route.path_type}) never gets a request:"
-                f" {winner.route.path} ({winner.route.path_type}) of {winner_by.key}"
-                f" at {winner_by.place(*winner.loc)} takes them all"
-            )
-            faults.append(_shadowed(loser_by, loser.loc, message))
-    return [placed.route for placed, _ in chosen.values()]
+            place = places.setdefault(placed.taken, Place())
+            own = Own(placed, part)
+            if part.canary is not None:
+                place.canaries.append(own)
+            elif part.condition is not None:
+                place.conditional.append(own)
+            elif place.main is None:
+                place.main = own
+            else:
+                # `/foo/` and `/foo` take the same requests, and the longer one wins; else the first does.
+                longer = len(placed.route.path) > len(place.main.placed.route.path)
+                place.main, loser = (own, place.main) if longer else (place.main, own)
+                faults.append(_shadowed_rule(name, loser, place.main))
+    return places.values()
+
+
+def _shadowed_rule(name: str, loser: Own, winner: Own) -> Fault:
+    lost, won, by = loser.placed.route, winner.placed.route, winner.part.ingress
+    message = (
+        f"{name or '*'}{lost.path} ({lost.path_type}) never gets a request: {won.path} ({won.path_type}) of {by.key}"
+        f" at {by.place(*winner.placed.loc)} takes them all"
+    )
+    return _shadowed(loser.part.ingress, loser.placed.loc, message)
 
 
 def _default(name: str, parts: Sequence[HostPart], faults: list[Fault]) -> Route | None:
@@ -122,24 +167,22 @@ def _shadowed(loser: Resource[Ingress], loc: Loc, message: str) -> Fault:
 
 
 def _operators_own(options: CompileOptions) -> tuple[Route | None, PoolName | None]:
-    """--default-backend NAMESPACE/SERVICE:PORT; its form was checked when it was read."""
-    written = options.default_backend
-    if not written:
+    """The route of --default-backend, and its pool."""
+    name = operators_pool(options.default_backend)
+    if name is None:
         return None, None
-    namespace, _, rest = written.partition("/")
-    service, _, port = rest.partition(":")
-    name = PoolName(namespace, service, port)
     route = Route(
         id=f"--default-backend * / {DEFAULT}",
         host=ANY_HOST,
         path="/",
         path_type=DEFAULT,
-        namespace=namespace,
+        namespace=name.namespace,
         ingress="",
         pool=name.id,
-        service=service,
-        port=port,
+        service=name.service,
+        port=name.port,
         file="--default-backend",
         line=0,
+        policy=RoutePolicy.of(options.limits),
     )
     return route, name

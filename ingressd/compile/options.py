@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
-from ingressd.settings import Limits, Settings
+from ingressd.compile.health import detection_of
+from ingressd.settings import OFF, OUTLIER_DETECTION, Limits, Settings
 from ingressd.table.certificate import Certificate
+from ingressd.table.health import OutlierDetection
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,57 @@ class Certificates:
     """For names that nothing else covers; None = their handshakes fail."""
 
 
+class OwnPort(NamedTuple):
+    """A port that the program itself listens on, for TCP."""
+
+    flag: str
+    """Where the operator chose it."""
+    address: str
+    port: int
+    udp: bool = False
+    """For UDP, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamOptions:
+    """What Services may open at layer 4: see the fields of Settings with the same names."""
+
+    node_ports: bool = True
+    address: str = "0.0.0.0"  # noqa: S104 - as the ports of HTTP
+    """Where node ports and load balancers' ports are opened."""
+    external_ips: bool = True
+    cluster_ips: bool = False
+    cluster_cidr: str = "127.96.0.0/16"
+    own: tuple[OwnPort, ...] = ()
+    """They win over whatever a Service wants."""
+    idle_s: float = 3600.0
+    udp_idle_s: float = 180.0
+    most_cluster_listeners: int = 0
+    """How many a worker has descriptors for; 0 = no bound."""
+
+    @classmethod
+    def from_settings(cls, settings: Settings, most_cluster_listeners: int) -> StreamOptions:
+        """Of a running program, with the ports that were really opened, or of a command that compiles once."""
+        ports = (
+            OwnPort("--http-port", settings.bind, settings.http_port),
+            OwnPort("--https-port", settings.bind, settings.https_port),
+            OwnPort("--admin-port", settings.admin_bind, settings.admin_port),
+            OwnPort("--dns-port", settings.dns_bind, settings.dns_port, udp=True),
+            OwnPort("--dns-port", settings.dns_bind, settings.dns_port),
+        )
+        return cls(
+            node_ports=settings.node_ports,
+            address=settings.stream_address,
+            external_ips=settings.external_ips,
+            cluster_ips=settings.cluster_ips,
+            cluster_cidr=settings.cluster_cidr,
+            own=tuple(own for own in ports if own.port not in (0, OFF)),
+            idle_s=settings.stream_idle_s,
+            udp_idle_s=settings.udp_idle_s,
+            most_cluster_listeners=most_cluster_listeners,
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class CompileOptions:
     """See the fields of Settings with the same names."""
@@ -46,18 +100,30 @@ class CompileOptions:
     classless: bool = True
     default_backend: str = ""
     scheduler: str = "rr"
+    outliers: OutlierDetection | None = field(default_factory=lambda: detection_of(OUTLIER_DETECTION))
+    """Of Services that say nothing about it."""
     discovery: str = "dns"
     external_name_allow: tuple[str, ...] = ()
+    zone: str = ""
+    annotations_prefix: str = ""
+    regex_scope: str = "ingress"
     https_port: int | None = None
     """Where we listen for HTTPS; None = nowhere."""
     https_redirect_port: int = 0
     """0 = https_port."""
     limits: Limits = field(default_factory=Limits)
     certificates: Certificates = field(default_factory=Certificates)
+    streams: StreamOptions = field(default_factory=StreamOptions)
 
     @classmethod
     def from_settings(
-        cls, settings: Settings, https_port: int | None, now: datetime, certificates: Certificates
+        cls,
+        settings: Settings,
+        https_port: int | None,
+        now: datetime,
+        certificates: Certificates,
+        *,
+        most_cluster_listeners: int = 0,
     ) -> CompileOptions:
         """The options of a running program, or of a command that compiles once."""
         return cls(
@@ -67,10 +133,15 @@ class CompileOptions:
             classless=settings.classless,
             default_backend=settings.default_backend,
             scheduler=settings.default_scheduler,
+            outliers=detection_of(settings.outlier_detection),
             discovery=settings.discovery,
             external_name_allow=settings.external_name_allow,
+            zone=settings.zone,
+            annotations_prefix=settings.annotations_prefix,
+            regex_scope=settings.regex_scope,
             https_port=https_port,
             https_redirect_port=settings.https_redirect_port,
             limits=settings.limits,
             certificates=certificates,
+            streams=StreamOptions.from_settings(settings, most_cluster_listeners),
         )

@@ -6,15 +6,19 @@ Service that is missing or empty makes a Pool that says why. Who names it is for
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from typing import NamedTuple
 
 from ingressd.balancing.registry import SCHEDULERS
+from ingressd.compile.breaker import ANNOTATIONS as BREAKER_ANNOTATIONS
+from ingressd.compile.breaker import breaker_of
+from ingressd.compile.health import ANNOTATIONS as HEALTH_ANNOTATIONS
+from ingressd.compile.health import Mistake, Watch, watch_of
 from ingressd.compile.made import BACKEND_RESOURCE, SERVICE_MISSING, Evidence, Made, PoolName, Refusal, refused
 from ingressd.compile.options import CompileOptions
-from ingressd.compile.slices import endpoints_of, slices_of, target_number
+from ingressd.compile.reach import Reach
+from ingressd.compile.slices import endpoints_of, places_of, slices_of, target_number
 from ingressd.compile.weights import WEIGHTS_ANNOTATION, weighted
 from ingressd.discovery.base import Answer, Query
 from ingressd.errors import Fault, Severity
@@ -22,22 +26,33 @@ from ingressd.model.resource import Resource
 from ingressd.model.resource_set import ResourceSet
 from ingressd.model.service import Service, ServicePort
 from ingressd.model.shape import Loc
+from ingressd.table.breaker import BreakerLimits
 from ingressd.table.endpoint import Endpoint
 from ingressd.table.pool import Pool
 
 DISCOVERY_ANNOTATION = "ingressd.dev/discovery"
 ENDPOINTS_ANNOTATION = "ingressd.dev/endpoints"
 SCHEDULER_ANNOTATION = "ingressd.dev/scheduler"
-SERVICE_ANNOTATIONS = (DISCOVERY_ANNOTATION, ENDPOINTS_ANNOTATION, SCHEDULER_ANNOTATION, WEIGHTS_ANNOTATION)
+PROXY_PROTOCOL_ANNOTATION = "ingressd.dev/proxy-protocol"
+SERVICE_ANNOTATIONS = (
+    DISCOVERY_ANNOTATION,
+    ENDPOINTS_ANNOTATION,
+    SCHEDULER_ANNOTATION,
+    WEIGHTS_ANNOTATION,
+    PROXY_PROTOCOL_ANNOTATION,
+    *BREAKER_ANNOTATIONS,
+    *HEALTH_ANNOTATIONS,
+)
+
+APP_PROTOCOL_UNSUPPORTED = "app_protocol_unsupported"
+"""Code of a fault that only concerns HTTP."""
 
 TLS_PROTOCOLS = frozenset({"https", "kubernetes.io/wss"})
 PLAIN_PROTOCOLS = frozenset({"http", "kubernetes.io/ws", ""})
 """appProtocols that mean HTTP/1.1; of any other it is said that HTTP/1.1 is spoken all the same."""
 
-_REFUSED = tuple(
-    ipaddress.ip_network(network) for network in ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "::/127", "fe80::/10")
-)
-"""This host, loopback and link-local, where the metadata services of clouds are (docs/decisions/0006)."""
+REFUSED_ONLY = "leads only to addresses that it may not reach"
+"""The problem of a Pool that has no other endpoint (docs/decisions/0006)."""
 
 
 class _Found(NamedTuple):
@@ -47,8 +62,8 @@ class _Found(NamedTuple):
     queries: tuple[Query, ...] = ()
     problem: str = ""
     """Why there are none, if there are none."""
-    guarded: bool = False
-    """The answers are an ExternalName's: they may not lead everywhere."""
+    external_name: bool = False
+    """The answers are an ExternalName's: they may not lead to loopback addresses either."""
 
 
 class PoolMaker:
@@ -60,7 +75,7 @@ class PoolMaker:
         self._options = options
         self._faults: list[Fault] = []
         """Of the Pool that is being made."""
-        self._allowed = tuple(ipaddress.ip_network(network) for network in options.external_name_allow)
+        self._reach = Reach(options.external_name_allow)
 
     def holds(self, name: PoolName, made: Made) -> bool:
         """Whether it would be made the same again, by the same options."""
@@ -80,7 +95,7 @@ class PoolMaker:
             return refused(name, Refusal(SERVICE_MISSING, problem, ("service", "name")), evidence)
         self._faults = []
         self._judge(service)
-        chosen = _port_of(service.object, name.port)
+        chosen = _port_of(service.object, name.port, name.protocol)
         if isinstance(chosen, str):
             refusal = Refusal("service_port_missing", chosen, ("service", "port"))
             return refused(name, refusal, evidence, tuple(self._faults))
@@ -99,8 +114,8 @@ class PoolMaker:
         return Evidence(resources.services.get(key), resources.slices.get(key), resources.endpoints.get(key))
 
     def _pool(self, name: PoolName, service: Resource[Service], chosen: ServicePort, found: _Found) -> Pool:
-        endpoints: list[Endpoint] = list(found.endpoints)
-        problem = found.problem
+        endpoints = list(self._written(name, found.endpoints))
+        problem = f"{name.service} {REFUSED_ONLY}" if found.endpoints and not endpoints else found.problem
         for query in found.queries:
             answer = self._answers.get(query)
             if answer is None:
@@ -109,12 +124,13 @@ class PoolMaker:
             problem = problem or answer.problem
             if answer.problem:
                 self._discovery_fault(service, query, answer.problem)
-            permitted = list(self._permitted(service, answer.endpoints) if found.guarded else answer.endpoints)
+            permitted = list(self._answered(service, query, answer.endpoints, external_name=found.external_name))
             if answer.endpoints and not permitted:
-                problem = problem or f"{query.target} leads to loopback or link-local addresses only"
+                problem = problem or f"{_asked_for(query)} {REFUSED_ONLY}"
             endpoints += permitted
         unique = self._weighted(service, tuple({endpoint.key: endpoint for endpoint in endpoints}.values()))
         limits = self._options.limits
+        watch = self._watch(service)
         return Pool(
             id=name.id,
             namespace=name.namespace,
@@ -122,12 +138,15 @@ class PoolMaker:
             port=name.port,
             endpoints=unique,
             problem="" if unique else problem or "no endpoint is ready",
-            scheduler=self._scheduler(service),
+            scheduler=name.variant.scheduler or self._scheduler(service),
             affinity_s=service.object.affinity_s,
-            tls=self._speaks_tls(service, chosen),
+            tls=self._speaks_tls(service, chosen) if name.variant.tls is None else name.variant.tls,
             connect_s=limits.connect_s,
-            read_gap_s=limits.read_gap_s,
-            send_gap_s=limits.send_gap_s,
+            check=watch.check,
+            outliers=watch.outliers,
+            slow_start_s=watch.slow_start_s,
+            breaker=self._breaker(service),
+            panic_percent=watch.panic_percent,
         )
 
     def _found(self, service: Resource[Service], port: ServicePort) -> _Found:
@@ -135,7 +154,7 @@ class PoolMaker:
         name = (service.namespace, service.name)
         slices = self._resources.slices.get(name)
         if slices:
-            written = slices_of(slices, service.object, port)
+            written = slices_of(slices, service.object, port, self._options.zone)
             if not written.port_found:
                 return _Found(problem=self._slice_port_fault(service, port))
             if written.port_guessed:
@@ -149,7 +168,7 @@ class PoolMaker:
             return _Found(addresses, problem="its Endpoints have no address for this port")
         spec = service.object.spec
         if spec.type == "ExternalName" and not _names_provider(service):
-            return _Found(queries=(Query("dns", spec.external_name.removesuffix("."), port.port),), guarded=True)
+            return _Found(queries=(Query("dns", spec.external_name.removesuffix("."), port.port),), external_name=True)
         query = self._query(service, port)
         if query is None:
             return _Found(problem="it has no EndpointSlices, and discovery is off")
@@ -168,30 +187,33 @@ class PoolMaker:
             target = target or annotations.get(ENDPOINTS_ANNOTATION, "")
         return Query(provider, target or service.name, target_number(port))
 
-    def _permitted(self, service: Resource[Service], endpoints: Iterable[Endpoint]) -> Iterator[Endpoint]:
-        """Without what an ExternalName must not reach."""
+    def _written(self, name: PoolName, endpoints: Iterable[Endpoint]) -> Iterator[Endpoint]:
+        """Those of slices and Endpoints that may be reached."""
         for endpoint in endpoints:
-            if self._may_reach(endpoint.address):
+            what = self._reach.refusal(endpoint.address)
+            if not what:
                 yield endpoint
                 continue
-            self._faults.append(
-                service.fault(
-                    Severity.ERROR,
-                    "external_name_refused",
-                    f"{service.object.spec.external_name} leads to {endpoint.address}, which is loopback or"
-                    " link-local: it is not used",
-                    f"if you mean it: --external-name-allow {endpoint.address}",
-                    ("spec", "externalName"),
-                )
-            )
+            evidence = self._evidence(name)
+            for resource, loc in places_of(endpoint.address, evidence.slices or (), evidence.endpoints):
+                message = f"{endpoint.address} is {what}: it is not used"
+                hint = _allow_hint(endpoint.address)
+                self._faults.append(resource.fault(Severity.ERROR, "address_refused", message, hint, loc))
 
-    def _may_reach(self, text: str) -> bool:
-        address = ipaddress.ip_address(text)
-        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-            address = address.ipv4_mapped
-        return not any(address in network for network in _REFUSED) or any(
-            address in network for network in self._allowed
-        )
+    def _answered(
+        self, service: Resource[Service], query: Query, endpoints: Iterable[Endpoint], *, external_name: bool
+    ) -> Iterator[Endpoint]:
+        """Those of an answer that may be reached."""
+        code = "external_name_refused" if external_name else "address_refused"
+        for endpoint in endpoints:
+            what = self._reach.refusal(endpoint.address, external_name=external_name)
+            if not what:
+                yield endpoint
+                continue
+            message = f"{_asked_for(query)} leads to {endpoint.address}, which is {what}: it is not used"
+            loc = _place_of(service)
+            hint = _allow_hint(endpoint.address)
+            self._faults.append(service.fault(Severity.ERROR, code, message, hint, loc))
 
     def _judge(self, service: Resource[Service]) -> None:
         """Tell what is odd about a Service."""
@@ -207,6 +229,11 @@ class PoolMaker:
                         ("metadata", "annotations", annotation),
                     )
                 )
+        if service.object.spec.traffic_distribution == "PreferSameNode":
+            message = "PreferSameNode: there are no nodes here, so endpoints in the zone of --zone are preferred"
+            loc: Loc = ("spec", "trafficDistribution")
+            hint = "PreferSameZone says that"
+            self._faults.append(service.fault(Severity.INFO, "traffic_distribution_node", message, hint, loc))
         scheduler = service.object.metadata.annotations.get(SCHEDULER_ANNOTATION)
         if scheduler is not None and scheduler not in SCHEDULERS:
             self._faults.append(
@@ -218,6 +245,25 @@ class PoolMaker:
                     ("metadata", "annotations", SCHEDULER_ANNOTATION),
                 )
             )
+
+    def _watch(self, service: Resource[Service]) -> Watch:
+        watch = watch_of(service.object.metadata.annotations, self._options.outliers)
+        self._tell(service, watch.mistakes)
+        return watch
+
+    def _breaker(self, service: Resource[Service]) -> BreakerLimits | None:
+        breaker, mistakes = breaker_of(service.object.metadata.annotations)
+        self._tell(service, mistakes)
+        return breaker
+
+    def _tell(self, service: Resource[Service], mistakes: Iterable[Mistake]) -> None:
+        for mistake in mistakes:
+            loc: Loc = ("metadata", "annotations", mistake.annotation)
+            if mistake.invalid:
+                fault = service.fault(Severity.ERROR, "annotation_invalid", mistake.message, "", loc)
+            else:
+                fault = service.fault(Severity.WARNING, "annotation_unused", mistake.message, "remove it", loc)
+            self._faults.append(fault)
 
     def _scheduler(self, service: Resource[Service]) -> str:
         wanted = service.object.metadata.annotations.get(SCHEDULER_ANNOTATION, "")
@@ -243,7 +289,7 @@ class PoolMaker:
         if protocol not in TLS_PROTOCOLS | PLAIN_PROTOCOLS:
             message = f"appProtocol {port.app_protocol} is not spoken: HTTP/1.1 is"
             hint = "use http, https, kubernetes.io/ws or kubernetes.io/wss"
-            self._port_fault(service, port, "app_protocol_unsupported", message, hint, "appProtocol")
+            self._port_fault(service, port, APP_PROTOCOL_UNSUPPORTED, message, hint, "appProtocol")
         return protocol in TLS_PROTOCOLS
 
     def _slice_port_fault(self, service: Resource[Service], port: ServicePort) -> str:
@@ -270,14 +316,12 @@ class PoolMaker:
         self._faults.append(service.fault(Severity.WARNING, code, message, hint, loc))
 
     def _discovery_fault(self, service: Resource[Service], query: Query, problem: str) -> None:
-        annotation: Loc = ("metadata", "annotations", DISCOVERY_ANNOTATION)
-        written = DISCOVERY_ANNOTATION in service.object.metadata.annotations
-        loc: Loc = annotation if written else ("spec", "externalName") if service.object.spec.external_name else ()
         message = f"{service.namespace}/{service.name}: {problem}"
-        self._faults.append(service.fault(Severity.WARNING, "discovery_failed", message, _discovery_hint(query), loc))
+        hint, loc = _discovery_hint(query), _place_of(service)
+        self._faults.append(service.fault(Severity.WARNING, "discovery_failed", message, hint, loc))
 
 
-def _port_of(service: Service, port: str) -> ServicePort | str:
+def _port_of(service: Service, port: str, protocol: str) -> ServicePort | str:
     """The Service's port by name or number, or in words why there is none."""
     ports = service.spec.ports
     number = int(port) if port.isdigit() else 0
@@ -285,10 +329,10 @@ def _port_of(service: Service, port: str) -> ServicePort | str:
         return ServicePort(port=number)
     named = [each for each in ports if each.port == number or (not number and each.name == port)]
     for each in named:
-        if each.protocol == "TCP":
+        if each.protocol == protocol:
             return each
     if named:
-        return f"port {port} of Service {service.metadata.name} is {named[0].protocol}, not TCP"
+        return f"port {port} of Service {service.metadata.name} is {named[0].protocol}, not {protocol}"
     known = ", ".join(f"{each.port} ({each.name})" if each.name else str(each.port) for each in ports) or "no port"
     return f"Service {service.metadata.name} has no port {port}: it has {known}"
 
@@ -296,6 +340,23 @@ def _port_of(service: Service, port: str) -> ServicePort | str:
 def _names_provider(service: Resource[Service]) -> bool:
     annotations = service.object.metadata.annotations
     return bool(annotations.get(DISCOVERY_ANNOTATION) or annotations.get(ENDPOINTS_ANNOTATION))
+
+
+def _place_of(service: Resource[Service]) -> Loc:
+    """Where the Service says what discovery is asked."""
+    annotations = service.object.metadata.annotations
+    for annotation in (DISCOVERY_ANNOTATION, ENDPOINTS_ANNOTATION):
+        if annotation in annotations:
+            return ("metadata", "annotations", annotation)
+    return ("spec", "externalName") if service.object.spec.external_name else ()
+
+
+def _asked_for(query: Query) -> str:
+    return "the list of endpoints" if query.provider == "static" else query.target
+
+
+def _allow_hint(address: str) -> str:
+    return f"if you mean it: --external-name-allow {address}"
 
 
 def _discovery_hint(query: Query) -> str:

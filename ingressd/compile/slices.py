@@ -12,10 +12,11 @@ from typing import NamedTuple
 
 from ingressd.errors import Fault, Severity
 from ingressd.model.endpoint_slice import SERVICE_LABEL, EndpointSlice, SliceEndpoint, SlicePort
-from ingressd.model.endpoints import Endpoints
+from ingressd.model.endpoints import Endpoints, EndpointsAddress, Subset
 from ingressd.model.resource import Resource
 from ingressd.model.resource_set import ResourceSet
 from ingressd.model.service import Service, ServicePort
+from ingressd.model.shape import Loc
 from ingressd.table.endpoint import Endpoint
 
 
@@ -43,15 +44,21 @@ class _Candidate(NamedTuple):
     ready: bool
     fallback: bool
     """It still serves while it terminates."""
+    zone: str
+    """Where it is."""
+    hints: tuple[str, ...]
+    """The zones whose clients it is meant for."""
 
 
-def slices_of(slices: Iterable[Resource[EndpointSlice]], service: Service, port: ServicePort) -> Written:
-    """The union of the slices."""
+def slices_of(
+    slices: Iterable[Resource[EndpointSlice]], service: Service, port: ServicePort, zone: str = ""
+) -> Written:
+    """The union of the slices. `zone`: the one that we are in, if the operator has said it."""
     candidates: list[_Candidate] = []
     found = guessed = False
     for resource in slices:
         slice_ = resource.object
-        written = _port(slice_, service, port)
+        written = slice_port(slice_, service, port)
         if written is None:
             continue
         found = True
@@ -62,7 +69,9 @@ def slices_of(slices: Iterable[Resource[EndpointSlice]], service: Service, port:
             guessed = guessed or isinstance(port.target_port, str)
         not_ready_too = service.spec.publish_not_ready_addresses
         candidates += (_candidate(slice_, each, number, not_ready_too=not_ready_too) for each in slice_.endpoints)
-    chosen = [each.place for each in candidates if each.ready] or [each.place for each in candidates if each.fallback]
+    ready = [each for each in candidates if each.ready]
+    near = _near(ready, zone, service) if zone else ready
+    chosen = [each.place for each in near or candidates if each.ready or each.fallback]
     endpoints = {place.key: place for place in chosen if isinstance(place, Endpoint)}
     names = dict.fromkeys(place for place in chosen if isinstance(place, NamedAddress))
     return Written(tuple(endpoints.values()), tuple(names), found, guessed)
@@ -71,6 +80,37 @@ def slices_of(slices: Iterable[Resource[EndpointSlice]], service: Service, port:
 def endpoints_of(endpoints: Endpoints, service: Service, port: ServicePort) -> tuple[Endpoint, ...]:
     """The addresses of the older kind."""
     return tuple({endpoint.key: endpoint for endpoint in _subsets(endpoints, service, port)}.values())
+
+
+def places_of(
+    address: str, slices: Iterable[Resource[EndpointSlice]], endpoints: Resource[Endpoints] | None
+) -> Iterator[tuple[Resource[EndpointSlice] | Resource[Endpoints], Loc]]:
+    """Where an address is written in the objects of one Service; as slices_of and endpoints_of spell it."""
+    for slice_ in slices:
+        for index, each in enumerate(slice_.object.endpoints):
+            if slice_.object.address_type != "FQDN" and str(ipaddress.ip_address(each.addresses[0])) == address:
+                yield slice_, ("endpoints", index, "addresses", 0)
+    for index, subset in enumerate(() if endpoints is None else endpoints.object.subsets):
+        fields = (("addresses", subset.addresses), ("notReadyAddresses", subset.not_ready_addresses))
+        for field, addresses in fields:
+            for place, written in enumerate(addresses):
+                if endpoints is not None and str(ipaddress.ip_address(written.ip)) == address:
+                    yield endpoints, ("subsets", index, field, place, "ip")
+
+
+def subset_addresses(subset: Subset, service: Service) -> tuple[EndpointsAddress, ...]:
+    """Those that are ready, or whose readiness does not matter."""
+    not_ready_too = service.spec.publish_not_ready_addresses
+    return (*subset.addresses, *(subset.not_ready_addresses if not_ready_too else ()))
+
+
+def subset_ports(subset: Subset, service: Service, port: ServicePort) -> Iterator[int]:
+    """Where the addresses of the subset listen for a port of the Service."""
+    # People leave the name out where there is only one.
+    alone = len(subset.ports) == 1 and len(service.spec.ports) == 1 and not subset.ports[0].name
+    for each in subset.ports:
+        if each.protocol == port.protocol and (each.name == port.name or alone):
+            yield each.port
 
 
 def target_number(port: ServicePort) -> int:
@@ -104,17 +144,13 @@ def _unused(
 
 
 def _subsets(endpoints: Endpoints, service: Service, port: ServicePort) -> Iterator[Endpoint]:
-    not_ready_too = service.spec.publish_not_ready_addresses
     for subset in endpoints.subsets:
-        addresses = (*subset.addresses, *(subset.not_ready_addresses if not_ready_too else ()))
-        alone = len(subset.ports) == 1 and len(service.spec.ports) == 1 and not subset.ports[0].name
-        for each in subset.ports:
-            if each.protocol == port.protocol and (each.name == port.name or alone):
-                for address in addresses:
-                    yield Endpoint(str(ipaddress.ip_address(address.ip)), each.port)
+        for number in subset_ports(subset, service, port):
+            for address in subset_addresses(subset, service):
+                yield Endpoint(str(ipaddress.ip_address(address.ip)), number)
 
 
-def _port(slice_: EndpointSlice, service: Service, port: ServicePort) -> SlicePort | None:
+def slice_port(slice_: EndpointSlice, service: Service, port: ServicePort) -> SlicePort | None:
     """The port of the slice's endpoints, its number None when the Service has to say it; None = it has no such port."""
     if not slice_.ports:
         return SlicePort(name=port.name)
@@ -137,4 +173,16 @@ def _candidate(slice_: EndpointSlice, endpoint: SliceEndpoint, port: int, *, not
         place = NamedAddress(first.removesuffix("."), port)
     else:
         place = Endpoint(str(ipaddress.ip_address(first)), port, zone=endpoint.zone or "", terminating=terminating)
-    return _Candidate(place, ready, terminating and conditions.serving is not False)
+    hints = tuple(each.name for each in endpoint.hints.for_zones) if endpoint.hints else ()
+    return _Candidate(place, ready, terminating and conditions.serving is not False, endpoint.zone or "", hints)
+
+
+def _near(ready: list[_Candidate], zone: str, service: Service) -> list[_Candidate]:
+    """Those that are meant for our zone, else those in it if the Service prefers them, else all.
+
+    Hints count only if each endpoint has some: whoever wrote them may still be at it (kube-proxy does the same).
+    """
+    near = [each for each in ready if zone in each.hints] if all(each.hints for each in ready) else []
+    if not near and service.spec.traffic_distribution is not None:
+        near = [each for each in ready if each.zone == zone]
+    return near or ready

@@ -8,16 +8,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 
+from ingressd.filters.buckets import Shared
 from ingressd.http.forwarded import ForwardedBlock, TrustedProxies
 from ingressd.listener.gate import Admission, Gate
 from ingressd.listener.http1 import Http1Connection
 from ingressd.listener.memory import Memory
 from ingressd.listener.overload import Overload
 from ingressd.listener.plain import PlainAcceptor
+from ingressd.listener.streams import Streams
 from ingressd.listener.tls import ContextStore, TlsAcceptor
 from ingressd.observe.access_log import AccessLog
 from ingressd.observe.stats import WorkerStats
@@ -31,13 +33,22 @@ logger = logging.getLogger(__name__)
 class Edge:
     """Accepts, serves, drains. One per worker; every method is called on its event loop."""
 
-    def __init__(self, settings: Settings, stats: WorkerStats, access_log: AccessLog) -> None:
-        self._context = ProxyContext(settings, stats, access_log, asyncio.get_running_loop())
+    def __init__(
+        self,
+        settings: Settings,
+        stats: WorkerStats,
+        access_log: AccessLog,
+        unbound: Callable[[Mapping[str, int]], None] = lambda _: None,
+        shared: Shared | None = None,
+    ) -> None:
+        """`unbound`: see Streams; `shared`: see ProxyContext."""
+        self._context = ProxyContext(settings, stats, access_log, asyncio.get_running_loop(), shared)
         self._contexts = ContextStore(settings)
         self._gate = Gate(settings.limits, stats)
         self._overload = Overload(self._context.wheel, settings.limits, Memory().share)
         self._http = _Side(self._context, self._overload, "http")
         self._https = _Side(self._context, self._overload, "https")
+        self.streams = Streams(self._context, self._gate, self._overload, unbound)
         self._acceptors: list[PlainAcceptor | TlsAcceptor] = []
 
     async def start(self, http: list[socket.socket], https: list[socket.socket]) -> None:
@@ -71,6 +82,11 @@ class Edge:
         self._contexts.update(snapshot.certificates, snapshot.default_certificate)
         self._context.publish(snapshot, delta)
 
+    async def listen(self, snapshot: Snapshot, delta: Delta | None) -> Mapping[str, int]:
+        """Open the ports of Services, after `publish` of the same; the errno of those that could not be, by key."""
+        await self.streams.follow(snapshot.streams, None if delta is None else delta.streams)
+        return dict(self.streams.unbound)
+
     async def retire(self, idle_s: float) -> None:
         """Accept no more, and let each connection carry one more request within `idle_s`; then `drain`.
 
@@ -79,6 +95,7 @@ class Edge:
         """
         for acceptor in self._acceptors:
             acceptor.stop()
+        self.streams.close()
         for side in (self._http, self._https):
             side.retire(self._context.limits.keepalive_requests)
         with suppress(TimeoutError):
@@ -89,6 +106,7 @@ class Edge:
         """Accept no more, let what is in progress finish for at most `timeout_s` seconds, then close."""
         for acceptor in self._acceptors:
             acceptor.stop()
+        self.streams.close()
         sides = (self._http, self._https)
         for side in sides:
             side.drain()
@@ -101,6 +119,7 @@ class Edge:
             acceptor.cut()
         for side in sides:
             side.cut()
+        self.streams.cut()
         self.close()
 
     def close(self) -> None:
@@ -109,6 +128,10 @@ class Edge:
             task.cancel()
         self._context.registry.close()
         self._context.wheel.stop()
+
+    async def release(self) -> None:
+        """End what filters do beside requests. After `close`."""
+        await self._context.services.close()
 
     def statistics(self) -> dict[str, int]:
         """Open connections by scheme."""

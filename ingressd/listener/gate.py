@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import resource
+import sys
 from typing import Any, Protocol
 
 from ingressd.observe.stats import WorkerStats
@@ -54,6 +55,7 @@ class Gate:
 
     def __init__(self, limits: Limits, stats: WorkerStats) -> None:
         self.capacity = _capacity(limits.connections)
+        self._most = self.capacity
         self.count = 0
         """Places that are taken: handshakes under way and connections."""
         self.empty = asyncio.Event()
@@ -69,6 +71,12 @@ class Gate:
     def guard(self, loop: Accepting) -> None:
         """Pause this loop, too, when there is no place left."""
         self._loops.append(loop)
+
+    def reserve(self, listeners: int) -> None:
+        """So many descriptors are taken by listening sockets that come and go: the places are of the rest."""
+        self.capacity = min(self._most, max(1, _bound(listeners)))
+        if self._full:
+            self._settle()
 
     def admit(self, peer: Any) -> Admission | None:
         """A place for the connection from `peer`, an address as accept(2) gives it. None: its client has enough."""
@@ -100,25 +108,34 @@ class Gate:
                 del self._by_client[address]
         if not self.count:
             self.empty.set()
-        if self._full and self.count < self.capacity:
+        if self._full:
+            self._settle()
+
+    def _settle(self) -> None:
+        if self.count < self.capacity:
             self._full = False
             for loop in self._loops:
                 loop.resume()
 
 
 def _capacity(connections: int) -> int:
-    descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    if descriptors == resource.RLIM_INFINITY:
-        return connections
-    bound = max(1, descriptors * _DESCRIPTORS_PERCENT // 100)
+    bound = max(1, _bound(0))
     if bound < connections:
         logger.info(
             "at most %d connections instead of %d: there are %d descriptors (raise the limit: ulimit -n, LimitNOFILE=)",
             bound,
             connections,
-            descriptors,
+            resource.getrlimit(resource.RLIMIT_NOFILE)[0],
         )
     return min(connections, bound)
+
+
+def _bound(listeners: int) -> int:
+    """Connections that there are descriptors for."""
+    descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if descriptors == resource.RLIM_INFINITY:
+        return sys.maxsize
+    return (descriptors - listeners) * _DESCRIPTORS_PERCENT // 100
 
 
 def _plain(address: str) -> str:

@@ -46,7 +46,6 @@ class Http1Connection(BaseProtocol):
         "_held",
         "_idle_until",
         "_listener",
-        "_local_port",
         "_pumping",
         "_reader",
         "_state",
@@ -56,6 +55,7 @@ class Http1Connection(BaseProtocol):
         "closing",
         "deadline",
         "forwarded",
+        "local_port",
         "requests",
         "scheme",
         "stalled",
@@ -76,7 +76,7 @@ class Http1Connection(BaseProtocol):
         self.wheel_tick = 0
         self._context = context
         self._listener = listener
-        self._local_port = local_port
+        self.local_port = local_port
         self._admission = admission
         self._reader: RequestHeadReader | None = None
         """Only while heads come."""
@@ -107,7 +107,7 @@ class Http1Connection(BaseProtocol):
         """See asyncio.Protocol."""
         super().connection_made(transport)
         limits = self._context.limits
-        self.forwarded = self._listener.forwarded_block(self.client_address, self._local_port)
+        self.forwarded = self._listener.forwarded_block(self.client_address, self.local_port)
         assert self.transport is not None
         self.transport.set_write_buffer_limits(high=limits.buffer_high_bytes, low=limits.buffer_low_bytes)
         self._listener.opened(self)
@@ -423,8 +423,10 @@ class Http1Connection(BaseProtocol):
 
     def close(self) -> None:
         """See Downstream."""
-        self.deadline = NEVER
         transport = self.transport
+        if transport is not None and transport.is_closing():
+            return  # CPython 3.11's TLS transport cannot be asked anything once it was closed twice
+        self.deadline = NEVER
         if transport is not None:
             transport.close()
             if transport.get_write_buffer_size():

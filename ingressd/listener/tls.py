@@ -16,12 +16,13 @@ import ssl
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
 from ingressd.errors import LocalReply, Reason
 from ingressd.http.local_reply import render
+from ingressd.listener.alerts import AlertingContext, accepted
 from ingressd.listener.client_hello import ClientHello, NeedMore, NotTls, parse
 from ingressd.listener.gate import Admission, Gate
 from ingressd.listener.plain import AcceptLoop, tune
@@ -110,7 +111,7 @@ def _key(certificate: Certificate) -> tuple[bytes, bytes]:
 
 def _build(certificate: Certificate) -> ssl.SSLContext:
     """A server's context. Raises OSError (ssl.SSLError is one) or ValueError when OpenSSL does not take the pair."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context = AlertingContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(_TLS_1_2_CIPHERS)
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
@@ -202,6 +203,7 @@ class TlsAcceptor:
         """From accept to the end of the handshake. What a client does wrong ends here, and is no error of ours."""
         deadline = self._loop.time() + self._limits.tls_handshake_s
         begun = False
+        hello: ClientHello | NotTls | None = None
         try:
             async with asyncio.timeout_at(deadline):
                 hello = await self._peek(sock)
@@ -213,6 +215,8 @@ class TlsAcceptor:
             logger.debug("no TLS: %r", problem)
             if self._loop.time() >= deadline:
                 self._stats.handshake_timeouts_total += 1
+            elif hello is not None:
+                self._stats.handshake_failures_total += 1
         finally:
             if not begun:
                 admission.end()
@@ -221,10 +225,13 @@ class TlsAcceptor:
         """Whether a protocol has the connection now, and with it the admission."""
         context = self._contexts.context_for(hello.server_name)
         if context is None:
-            await self._refuse(sock, _UNRECOGNIZED_NAME)
+            self._stats.handshake_failures_total += 1
+            with suppress(OSError):
+                await self._refuse(sock, _UNRECOGNIZED_NAME)
             return False
         protocol = self._factory(hello.server_name, admission)
         self._peeked.discard(sock)
+        accepted.set(sock)
         await self._loop.connect_accepted_socket(
             lambda: protocol,
             sock,
@@ -261,8 +268,10 @@ class TlsAcceptor:
                 await asyncio.sleep(_PRESSED_S)
         if wanted > 1:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
-        if isinstance(found, NotTls) and data[:1].isalpha():
-            await self._refuse(sock, _speak_https())
+        if isinstance(found, NotTls):
+            self._stats.handshake_failures_total += 1
+            if data[:1].isalpha():
+                await self._refuse(sock, _speak_https())
         return found
 
     async def _readable(self, sock: socket.socket) -> None:

@@ -26,16 +26,29 @@ class Conditions(Shape):
     terminating: bool | None = None
 
 
+class ForZone(Shape):
+    """A zone whose clients an endpoint is meant for."""
+
+    name: str = ""
+
+
+class Hints(Shape):
+    """Who an endpoint is meant for. Nodes are not known here."""
+
+    for_zones: Items[ForZone] = ()
+    for_nodes: Any = None
+
+
 class SliceEndpoint(Shape):
     """One endpoint: its first address counts, the others are ignored."""
 
     addresses: Items[str] = ()
     conditions: Conditions = Conditions()
-    hostname: Any = None
+    hostname: str | None = None
     target_ref: Any = None
     node_name: str | None = None
     zone: str | None = None
-    hints: Any = None
+    hints: Hints | None = None
     deprecated_topology: Any = None
 
 
@@ -77,6 +90,8 @@ class EndpointSlice(Shape):
             yield invalid(("ports",), len(self.ports), f"at most {PORTS} ports")
         for index, endpoint in enumerate(self.endpoints):
             yield from self._endpoint_mistakes(endpoint, ("endpoints", index, "addresses"))
+            if endpoint.hostname and (rule := names.label(endpoint.hostname)):
+                yield invalid(("endpoints", index, "hostname"), endpoint.hostname, rule)
         seen: set[str] = set()
         for index, port in enumerate(self.ports):
             loc: Loc = ("ports", index)

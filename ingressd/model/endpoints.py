@@ -14,7 +14,7 @@ class EndpointsAddress(Shape):
     """One address."""
 
     ip: str = ""
-    hostname: Any = None
+    hostname: str | None = None
     node_name: Any = None
     target_ref: Any = None
 
@@ -58,6 +58,8 @@ class Endpoints(Shape):
                         yield required(loc)
                     elif not names.is_address(address.ip):
                         yield invalid(loc, address.ip, "an IP address")
+                    if address.hostname and (rule := names.label(address.hostname)):
+                        yield invalid((*loc[:-1], "hostname"), address.hostname, rule)
             for place, port in enumerate(subset.ports):
                 if not 1 <= port.port <= 65535:
                     yield invalid(("subsets", index, "ports", place, "port"), port.port, "from 1 to 65535")

@@ -7,6 +7,7 @@ while the document is read.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -31,6 +32,9 @@ class Position(NamedTuple):
     column: int
 
 
+_breaks = re.compile("\r\n|[\n\r\x85\u2028\u2029]").finditer
+_odd_break = re.compile("[\x85\u2028\u2029]").search
+
 NO_MARKS: Mapping[Loc, Position] = {}
 
 
@@ -52,17 +56,36 @@ class Origin:
         """Where a value stands; of one that is missing, where it should be. A mapping stands where its key is."""
         found = self.marks.get(loc) or self._asked.get(loc)
         if found is None:
-            found = self._asked[loc] = _position(self.text, loc)
+            found = self._asked[loc] = as_editors_count(self.text, _position(self.text, loc))
         return Position(self.line + found.line - 1, found.column)
 
 
-def marks(root: yaml.Node) -> dict[Loc, Position]:
+def marks(root: yaml.Node, text: str) -> dict[Loc, Position]:
     """The marks of a document whose nodes somebody has at hand, for its Origin."""
     found: dict[Loc, Position] = {}
     for loc, node in _objects(root):
         for pattern in _MARKED:
             _mark(node, pattern, loc, found)
+    if _line_starts(text) is not None:
+        found = {loc: as_editors_count(text, position) for loc, position in found.items()}
     return found
+
+
+def as_editors_count(text: str, position: Position) -> Position:
+    """Of a position that libyaml has named: for it a line also ends at U+0085, U+2028 and U+2029 (YAML 1.1)."""
+    starts = _line_starts(text)
+    if starts is None or position.line > len(starts):
+        return position
+    at = starts[position.line - 1] + position.column - 1
+    return Position(text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at))
+
+
+@lru_cache(maxsize=4)
+def _line_starts(text: str) -> tuple[int, ...] | None:
+    """Where libyaml's lines begin; None when they are those of everybody."""
+    if text.isascii() or _odd_break(text) is None:
+        return None
+    return (0, *(found.end() for found in _breaks(text)))
 
 
 def _objects(root: yaml.Node) -> Iterator[tuple[Loc, yaml.Node]]:

@@ -14,6 +14,7 @@ from ingressd.model.shape import Items, Loc, Mistake, Shape, invalid, required, 
 TYPES = ("ClusterIP", "NodePort", "LoadBalancer", "ExternalName")
 PROTOCOLS = ("TCP", "UDP", "SCTP")
 AFFINITIES = ("None", "ClientIP")
+DISTRIBUTIONS = ("PreferClose", "PreferSameZone", "PreferSameNode")
 AFFINITY_LIMIT_S = 86_400
 HEADLESS = "None"
 
@@ -117,6 +118,8 @@ class Service(Shape):
             yield required(("spec", "ports"), "needs at least one port")
         if spec.session_affinity not in AFFINITIES:
             yield unsupported(("spec", "sessionAffinity"), spec.session_affinity, AFFINITIES)
+        if spec.traffic_distribution is not None and spec.traffic_distribution not in DISTRIBUTIONS:
+            yield unsupported(("spec", "trafficDistribution"), spec.traffic_distribution, DISTRIBUTIONS)
         config = spec.session_affinity_config
         if config is not None and config.client_ip is not None:
             seconds = config.client_ip.timeout_seconds

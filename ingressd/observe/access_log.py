@@ -1,4 +1,4 @@
-"""The access log: one line for every request, whatever ended it.
+"""The access log: one line for every request or connection that is passed on, whatever ended it.
 
 In: Entries. Out: lines in a file or on standard output, in JSON or in ingress-nginx's default format. Lines are
 gathered on the loop and written by a LogWriter; what a stuck reader does not take is dropped and counted.
@@ -12,6 +12,7 @@ import sys
 from ingressd.observe.entry import Entry
 from ingressd.observe.line import FORMATS
 from ingressd.observe.log_writer import LogWriter, open_file
+from ingressd.observe.stream_line import STREAM_FORMATS, StreamEntry
 
 STDOUT = "-"
 OFF = "off"
@@ -34,6 +35,7 @@ class AccessLog:
         """
         self._path = path
         self._line = FORMATS[log_format]()
+        self._stream_line = STREAM_FORMATS[log_format]
         self._lines: list[str] = []
         self._bytes = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -55,6 +57,18 @@ class AccessLog:
         if self._writer is None:
             return
         line = self._line(entry)
+        self._lines.append(line)
+        self._bytes += len(line)
+        if self._bytes >= FLUSH_BYTES:
+            self.flush()
+        elif self._timer is None:
+            self._schedule()
+
+    def write_stream(self, entry: StreamEntry) -> None:
+        """Log one connection or flow that has ended."""
+        if self._writer is None:
+            return
+        line = self._stream_line(entry)
         self._lines.append(line)
         self._bytes += len(line)
         if self._bytes >= FLUSH_BYTES:

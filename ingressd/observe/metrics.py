@@ -17,6 +17,8 @@ from prometheus_client.registry import Collector
 from ingressd import __version__
 from ingressd.errors import Severity
 from ingressd.observe.stats import BOUNDS_S, Labels, add
+from ingressd.observe.stream_stats import OPEN, Numbers, add_streams
+from ingressd.observe.stream_stats import Labels as StreamLabels
 from ingressd.table.certificate import Certificate
 
 Values = Mapping[tuple[str, ...], float]
@@ -30,6 +32,7 @@ _COUNTERS = (
     ("connections_refused_total", "Connections closed at accept: their client had enough, or no descriptor was left."),
     ("accept_pauses_total", "Times that accepting paused: the worker was full, or without descriptors."),
     ("handshake_timeouts_total", "TLS handshakes that took too long."),
+    ("handshake_failures_total", "TLS handshakes that failed otherwise, of clients that sent something."),
     ("retries_total", "Attempts beyond the first one of a request."),
     ("upstream_connects_total", "Connections dialled to endpoints."),
     ("access_log_dropped_total", "Lines of the access log that nobody took in time."),
@@ -38,6 +41,14 @@ _BYTES = (
     ("bytes_in_total", "request_body_bytes_total", "Bytes of request bodies, tunnels included."),
     ("bytes_out_total", "response_body_bytes_total", "Bytes of response bodies, tunnels included."),
 )
+_STREAM = ("namespace", "service", "port", "protocol")
+_STREAM_COUNTERS = (
+    (0, "stream_connections_total", "TCP connections and flows of datagrams to a Service's port."),
+    (2, "stream_bytes_in_total", "Bytes from clients to a Service's port."),
+    (3, "stream_bytes_out_total", "Bytes to clients from a Service's port."),
+    (4, "stream_failures_total", "Attempts to reach an endpoint of a Service's port that failed."),
+)
+"""Place in stream_stats.Numbers, name and help."""
 _ENDPOINT_GAUGES = (
     ("active", "Requests in flight to an endpoint."),
     ("idle", "Kept connections to an endpoint that carry no request."),
@@ -80,6 +91,8 @@ class ControllerFacts:
     """Epoch seconds of the last applied reload; None = none yet."""
     reload_s: float | None = None
     """How long it took."""
+    dns_queries: Values | None = None
+    """Answers of the DNS server by type and response code; None = it is off."""
 
 
 def render(workers: Sequence[WorkerExport], departed: Sequence[WorkerExport], facts: ControllerFacts) -> bytes:
@@ -103,6 +116,9 @@ class _Collector(Collector):
         yield from _controller(self._facts)
         yield from _requests(total)
         yield from _traffic(total, self._workers)
+        events = {(event,): float(count) for event, count in total["filter_events"].items()}
+        yield _counter("filter_events_total", "Events that filters of routes count.", ("event",), events)
+        yield from _streams(total["streams"], self._workers)
         yield from _endpoints(self._workers, self._departed)
 
 
@@ -127,6 +143,10 @@ def _controller(facts: ControllerFacts) -> Iterator[Metric]:
         labels = (certificate.origin, certificate.names[0] if certificate.names else "")
         expiry[labels] = min(certificate.not_after, expiry.get(labels, certificate.not_after))
     yield _gauge("certificate_not_after_seconds", "When a certificate expires.", ("origin", "name"), expiry)
+    if facts.dns_queries is not None:
+        yield _counter(
+            "dns_queries_total", "Queries that the DNS server answered.", ("type", "rcode"), facts.dns_queries
+        )
 
 
 def _requests(total: Mapping[str, Any]) -> Iterator[Metric]:
@@ -154,6 +174,16 @@ def _traffic(total: Mapping[str, Any], workers: Sequence[WorkerExport]) -> Itera
         yield _counter(name, text, (), _one(total[name]))
     for key, name, text in _BYTES:
         yield _counter(name, text, (), _one(total[key]))
+
+
+def _streams(total: Mapping[StreamLabels, Numbers], workers: Sequence[WorkerExport]) -> Iterator[Metric]:
+    living: dict[StreamLabels, Numbers] = {}
+    for worker in workers:
+        add_streams(living, worker.stats["streams"])
+    still_open: dict[tuple[str, ...], float] = {labels: numbers[OPEN] for labels, numbers in living.items()}
+    yield _gauge("stream_connections_open", "TCP connections and flows that are open.", _STREAM, still_open)
+    for place, name, text in _STREAM_COUNTERS:
+        yield _counter(name, text, _STREAM, {labels: numbers[place] for labels, numbers in total.items()})
 
 
 def _endpoints(workers: Sequence[WorkerExport], departed: Sequence[WorkerExport]) -> Iterator[Metric]:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ingressd.observe.entry import Entry
+from ingressd.observe.stream_stats import StreamStats, add_streams
 from ingressd.table.route import Route
 
 BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -68,8 +69,11 @@ class WorkerStats:
         "connections_open",
         "connections_refused_total",
         "connections_total",
+        "filter_events",
+        "handshake_failures_total",
         "handshake_timeouts_total",
         "retries_total",
+        "streams",
         "tunnels_open",
         "upstream_connects_total",
     )
@@ -82,6 +86,8 @@ class WorkerStats:
         self.accept_pauses_total = 0
         """Times that the worker was full, or without descriptors."""
         self.handshake_timeouts_total = 0
+        self.handshake_failures_total = 0
+        """Of those that sent something: no TLS, nothing in common, no certificate for the name, an alert."""
         self.tunnels_open = 0
         self.retries_total = 0
         self.upstream_connects_total = 0
@@ -89,6 +95,9 @@ class WorkerStats:
         """Set by the worker when it exports: the access log keeps the count."""
         self.bytes_in_total = 0
         self.bytes_out_total = 0
+        self.streams = StreamStats()
+        self.filter_events: dict[str, int] = {}
+        """What filters count, by their words for it."""
         self._room = SERIES
         self._other = _Series(OTHER, _Times(), _Times())
         unrouted = _Series(UNROUTED, _Times(), _Times())
@@ -140,6 +149,7 @@ class WorkerStats:
             "connections_refused_total": self.connections_refused_total,
             "accept_pauses_total": self.accept_pauses_total,
             "handshake_timeouts_total": self.handshake_timeouts_total,
+            "handshake_failures_total": self.handshake_failures_total,
             "tunnels_open": self.tunnels_open,
             "retries_total": self.retries_total,
             "upstream_connects_total": self.upstream_connects_total,
@@ -149,6 +159,8 @@ class WorkerStats:
             "requests": requests,
             "durations": durations,
             "upstream_durations": upstream_durations,
+            "streams": self.streams.export(),
+            "filter_events": dict(self.filter_events),
         }
 
     def _find(self, route: Route | None) -> _Series:
@@ -191,6 +203,11 @@ def add(exports: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
                     counts = total[name].setdefault(labels, {})
                     for answer, count in answers.items():
                         counts[answer] = counts.get(answer, 0) + count
+            elif name == "filter_events":
+                for event, count in value.items():
+                    total[name][event] = total[name].get(event, 0) + count
+            elif name == "streams":
+                add_streams(total[name], value)
             elif name in _HISTOGRAMS:
                 times = total[name]
                 for labels, numbers in value.items():

@@ -37,7 +37,8 @@ class CertificateReader:
 
     def _own(self, now: datetime) -> Certificate:
         own = self._self_made
-        if own is None or own.not_after - now.timestamp() < _RENEW_S:
+        # Of the future: it was made while the clock was wrong.
+        if own is None or not own.not_before <= now.timestamp() < own.not_after - _RENEW_S:
             own = self._self_made = self_made(now)
         return own
 

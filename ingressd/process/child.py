@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 from ingressd.process.channel import Channel, Message
 
@@ -42,6 +43,13 @@ class Backoff:
         return delay_s
 
 
+class HasDescriptor(Protocol):
+    """A socket or a file."""
+
+    def fileno(self) -> int:
+        """The number of its descriptor."""
+
+
 class Child:
     """The controller, or worker `index`."""
 
@@ -53,6 +61,12 @@ class Child:
         """0 = not running."""
         self.was_ready = False
         """Some life of it was ready: from then on a crash is followed by a restart."""
+        self.ready = False
+        """This life of it has started up."""
+        self.answers = False
+        """It knows what a ping is; one that an earlier version of the program started may not."""
+        self.asked_at: float | None = None
+        """Monotonic seconds of a ping that it has not answered."""
         self.started_at = 0.0
         self.restart_at: float | None = None
         """Monotonic seconds; None = no restart is planned."""
@@ -64,11 +78,11 @@ class Child:
         """As the operator reads it: `controller`, `worker 0`."""
         return self.role if self.role == "controller" else f"{self.role} {self.index}"
 
-    def start(self, now: float, first: Message, inherited: Sequence[socket.socket]) -> None:
+    def start(self, now: float, first: Message, inherited: Sequence[HasDescriptor]) -> None:
         """Exec `python -m ingressd.process.<role>` with `inherited` open and send the first message. Raises OSError."""
         ours, theirs = socket.socketpair()
         with theirs:
-            numbers = [theirs.fileno(), *(sock.fileno() for sock in inherited)]
+            numbers = [theirs.fileno(), *(each.fileno() for each in inherited)]
             try:
                 self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
                     [*python(), f"ingressd.process.{self.role}", str(theirs.fileno())],
@@ -84,6 +98,8 @@ class Child:
         self.pid = self._process.pid
         self.started_at = now
         self.restart_at = None
+        self.answers = True
+        self.asked_at = None
         self.channel = Channel(ours)
         self.channel.send(first)
 
@@ -91,6 +107,15 @@ class Child:
         """Take over a process that this program started before it was exec'd anew."""
         self.pid = pid
         self.channel = channel
+        self.ready = True
+
+    def heard(self, kind: str) -> None:
+        """It has sent a message that says something about itself."""
+        if kind == "ready":
+            self.ready = self.was_ready = True
+        elif kind == "pong":
+            self.answers = True
+            self.asked_at = None
 
     def send(self, message: Message, sockets: Sequence[socket.socket] = ()) -> None:
         """Send to a running child; to one that is not, nothing is sent and `sockets` are closed."""
@@ -108,6 +133,7 @@ class Child:
             self._process.returncode = code
             self._process = None
         self.pid = 0
+        self.ready = False
         if self.channel is not None:
             self.channel.close()
             self.channel = None

@@ -28,6 +28,9 @@ class Start:
     """Descriptors of listening sockets, open in this process."""
     https: tuple[int, ...] = ()
     admin: tuple[int, ...] = ()
+    dns: tuple[int, ...] = ()
+    limits: tuple[int, ...] = ()
+    """Descriptor of the memory in which all workers count what clients use of their limits."""
     supervisor_pid: int = 0
     generation: int = 0
     """Applied edits that an earlier controller reported."""
@@ -88,7 +91,10 @@ class Control:
             received = []
             self._channel.closed = True
         for one in received:
-            self._on_message(one)
+            if one.message["type"] == "ping":
+                self.send({"type": "pong"})
+            else:
+                self._on_message(one)
         if self._channel.closed and self._channel.fileno() >= 0:
             self.close()
             self._on_closed()

@@ -11,16 +11,20 @@ import logging
 import signal
 import socket
 import sys
+from collections.abc import Coroutine, Mapping, Sequence
 
 from ingressd.admin.server import AdminServer
 from ingressd.discovery import registry as providers
 from ingressd.discovery.watcher import Watcher
+from ingressd.naming.server import DnsServer
 from ingressd.observe import program_log
 from ingressd.process.channel import Channel, Received
 from ingressd.process.control import Control, Start, begin
 from ingressd.process.fallback import Fallback
 from ingressd.process.fleet import Fleet
+from ingressd.process.health import HealthChecker
 from ingressd.process.loop import run
+from ingressd.process.ports import RETRY_S, Ports
 from ingressd.process.reload import CLOCK_S, Reloader, Trigger, stamp
 from ingressd.process.state_folder import StateFolder
 from ingressd.process.view import ControllerView
@@ -39,23 +43,29 @@ class Controller:
     def __init__(self, start: Start, channel: Channel) -> None:
         settings = self._settings = start.settings
         self._admin_sockets = [socket.socket(fileno=number) for number in start.admin]
+        self._dns_sockets = [socket.socket(fileno=number) for number in start.dns]
         self._source = FileSource(
             settings.paths, poll_interval_s=settings.poll_interval_s, events=settings.watch_events
         )
         self._watcher = Watcher(providers.load(settings), self._discovered)
-        self._fleet = Fleet(settings.workers, self._served)
+        self._checker = HealthChecker(self._health_changed)
+        self._ports = Ports(start.supervisor_pid)
+        self._fleet = Fleet(settings.workers, self._served, self._unbound)
         self._fallback = Fallback(StateFolder(settings.state_dir), settings.paths) if settings.state_dir else None
         self._reloader = Reloader(
             settings,
             self._source,
             self._watcher,
+            self._checker,
             self._fleet.publish,
             self._cycled,
+            self._ports,
             generation=start.generation,
             snapshot=start.snapshot,
             fallback=self._fallback,
         )
-        self._view = ControllerView(start, self._reloader, self._fleet)
+        self._dns = DnsServer(settings)
+        self._view = ControllerView(start, self._reloader, self._fleet, self._dns)
         self._admin = AdminServer(self._view, settings)
         self._opening: asyncio.Task[None] | None = None
         self._stopped = asyncio.Event()
@@ -67,7 +77,8 @@ class Controller:
         if self._admin_sockets:
             # Before anything is loaded: /readyz says what is missing.
             await self._admin.start(self._admin_sockets)
-        jobs = [asyncio.create_task(job) for job in (self._reload(), self._follow_clock(), self._follow_exports())]
+        await self._dns.start(self._dns_sockets)
+        jobs = [asyncio.create_task(job) for job in self._jobs()]
         if self._fallback is not None:
             jobs.append(asyncio.create_task(self._fallback.run()))
         if files := self._certificate_files():
@@ -84,12 +95,17 @@ class Controller:
             if self._opening is not None:
                 await self._opening
             await self._admin.close()
+            await self._dns.close()
             await self._fleet.close()
             await self._watcher.close()
+            await self._checker.close()
             if self._fallback is not None:
                 await self._fallback.save()
             self._control.close()
         return 0
+
+    def _jobs(self) -> tuple[Coroutine[None, None, None], ...]:
+        return self._reload(), self._follow_clock(), self._follow_exports(), self._follow_ports()
 
     # Orders of the supervisor.
 
@@ -108,11 +124,16 @@ class Controller:
                 self._stopped.set()
 
     def _take_over(self, received: Received) -> None:
-        """An earlier version of the program ends: its count and its admin port are ours now."""
+        """An earlier version of the program ends: its count and its ports are ours now."""
         self._reloader.generation = max(self._reloader.generation, received.message["generation"])
         self._report()
-        if received.sockets:
-            self._opening = asyncio.create_task(self._admin.start(received.sockets))
+        count = received.message["admin"]
+        self._opening = asyncio.create_task(self._open(received.sockets[:count], received.sockets[count:]))
+
+    async def _open(self, admin: Sequence[socket.socket], dns: Sequence[socket.socket]) -> None:
+        await self._dns.start(dns)
+        if admin:
+            await self._admin.start(admin)
 
     # What makes a reload, and what a reload makes.
 
@@ -153,12 +174,28 @@ class Controller:
             await asyncio.sleep(EXPORT_INTERVAL_S)
             await self._fleet.exports()
 
+    async def _follow_ports(self) -> None:
+        while True:
+            await asyncio.sleep(RETRY_S)
+            if self._ports.troubled:
+                self._reloader.trigger(Trigger.PORTS)
+
+    def _unbound(self, worker: int, problems: Mapping[str, int]) -> None:
+        """A worker has told which ports of Services it could not open."""
+        if self._ports.report(worker, problems):
+            self._reloader.trigger(Trigger.PORTS)
+
     def _discovered(self) -> None:
         self._reloader.answered()
+
+    def _health_changed(self) -> None:
+        self._reloader.trigger(Trigger.HEALTH)
 
     def _cycled(self) -> None:
         """A compilation has ended: if it changed nothing that workers see, its edit is applied already."""
         self._view.stale = self._fallback is not None and self._fallback.stale
+        if self._reloader.compilation is not None:
+            self._dns.serve(self._reloader.compilation, self._reloader.number)
         self._report()
         self._served(changed=False)
 

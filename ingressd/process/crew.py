@@ -9,15 +9,18 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import tempfile
 import time
 from dataclasses import replace
+from typing import BinaryIO, cast
 
 from ingressd.errors import StartupError
 from ingressd.process import privilege
 from ingressd.process.channel import Message
-from ingressd.process.child import Child
+from ingressd.process.child import Child, HasDescriptor
 from ingressd.process.listeners import Listeners, adopt, open_listeners
 from ingressd.process.pid_file import PidFile
+from ingressd.process.pulse import Pulse
 from ingressd.settings import Settings
 
 DRAIN_GRACE_S = 2.0
@@ -41,8 +44,12 @@ class Crew:
         self.children = [self.controller, *self.workers]
         self.progress: Message = {"generation": 0, "snapshot": 0}
         """What the controller reported last: the next one goes on counting from there."""
+        self.limits = shared_memory()
+        """Where the workers count what clients use of their limits."""
+        self.pulse = Pulse(settings.hang_timeout_s)
         self.has_admin_port = True
-        """A crew that is to take another's place gets the admin port with that place: until then /readyz is theirs."""
+        """A crew that is to take another's place gets the admin port with that place: until then /readyz is theirs.
+        It is the same with the port of the DNS server."""
         self.deadline: float | None = None
         """Monotonic seconds by when it must be ready, or gone."""
 
@@ -66,15 +73,19 @@ class Crew:
         listeners, settings = self.listeners, self.settings
         first: Message = {"type": "start", "settings": settings.to_json(), "index": child.index}
         if child is self.controller:
-            inherited = [listeners.admin] if listeners.admin and self.has_admin_port else []
-            first |= {"admin": [sock.fileno() for sock in inherited], "supervisor_pid": os.getpid(), **self.progress}
+            admin = [listeners.admin] if listeners.admin and self.has_admin_port else []
+            dns = [*listeners.dns] if self.has_admin_port else []
+            inherited: list[HasDescriptor] = [*admin, *dns]
+            first |= {"admin": [sock.fileno() for sock in admin], "dns": [sock.fileno() for sock in dns]}
+            first |= {"supervisor_pid": os.getpid(), **self.progress}
         else:
             http = listeners.share(listeners.http, child.index, settings.workers)
             https = listeners.share(listeners.https, child.index, settings.workers)
-            inherited = [*http, *https]
+            inherited = [*http, *https, self.limits]
             # Who carries strangers' requests need not know what opens the admin port.
             first["settings"] = replace(settings, admin_token="").to_json()
             first |= {"http": [sock.fileno() for sock in http], "https": [sock.fileno() for sock in https]}
+            first["limits"] = [self.limits.fileno()]
         child.start(now, first, inherited)
         for worker in self.workers if child is self.controller else [child]:
             if worker.pid and self.controller.pid:
@@ -95,14 +106,19 @@ class Crew:
         for worker in self.workers:
             worker.send(message)
 
+    def end_hung(self, now: float) -> None:
+        """SIGKILL whoever does not answer any more: it can neither drain nor be asked to."""
+        for child in self.pulse.beat(self.children, now):
+            _log.error("%s has not answered for %g s: killed", child.name, self.pulse.timeout_s)
+            child.kill()
+
     def take_over(self, former: Crew) -> None:
-        """`former` is about to end: go on with its count, and with its admin port."""
+        """`former` is about to end: go on with its count, and with its ports of the control plane."""
         self.progress["generation"] = max(self.progress["generation"], former.progress["generation"])
         self.has_admin_port = True
-        admin = self.listeners.admin
-        self.controller.send(
-            {"type": "take_over", "generation": self.progress["generation"]}, [admin.dup()] if admin else []
-        )
+        admin = [self.listeners.admin] if self.listeners.admin else []
+        message: Message = {"type": "take_over", "generation": self.progress["generation"], "admin": len(admin)}
+        self.controller.send(message, [sock.dup() for sock in (*admin, *self.listeners.dns)])
 
     def retire(self, now: float) -> None:
         """Another crew accepts on the same sockets: end, without losing a request of anybody."""
@@ -117,6 +133,13 @@ class Crew:
             if child.pid:
                 _log.warning("%s did not end in time: killed", child.name)
                 child.kill()
+
+
+def shared_memory() -> BinaryIO:
+    """An empty file without a name, in memory where that can be had."""
+    if hasattr(os, "memfd_create"):
+        return open(os.memfd_create("ingressd-limits"), "w+b")
+    return cast("BinaryIO", tempfile.TemporaryFile())
 
 
 def new_crew(settings: Settings, former: Crew | None) -> Crew:

@@ -10,9 +10,9 @@ import asyncio
 import logging
 import pickle
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from ingressd.process.link import Ask, Export, Link, LinkClosed, Refused, Served
+from ingressd.process.link import Ask, Export, Link, LinkClosed, Refused, Served, Unbound
 from ingressd.process.transfer import full, parts
 from ingressd.table.snapshot import Snapshot, diff
 
@@ -42,11 +42,18 @@ class Member:
 class Fleet:
     """All workers. `on_served(changed)` is called after each acknowledgement and each departure."""
 
-    def __init__(self, size: int, on_served: Callable[[bool], None]) -> None:
+    def __init__(
+        self,
+        size: int,
+        on_served: Callable[[bool], None],
+        on_unbound: Callable[[int, Mapping[str, int]], None] = lambda *_: None,
+    ) -> None:
+        """`on_unbound(index, errno by key)` is called when a worker tells which ports of Services it could not open."""
         self.size = size
         self.departed: list[Export] = []
         """What workers that are gone had counted: sums go on with it, so that no counter ever falls."""
         self._on_served = on_served
+        self._on_unbound = on_unbound
         self._members: dict[int, Member] = {}
         self._current: Snapshot | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -107,6 +114,8 @@ class Fleet:
             if member.export is not None:
                 self.departed.append(member.export)
             await link.close()
+            if index not in self._members:
+                self._on_unbound(index, {})
             self._on_served(False)
 
     async def _send(self, member: Member) -> None:
@@ -142,6 +151,8 @@ class Fleet:
                     member.served = message.generation
                     member.acknowledged.set()
                     self._on_served(message.changed)
+                case Unbound():
+                    self._on_unbound(member.index, message.problems)
                 case Refused():
                     _log.error(
                         "worker %d keeps snapshot %d: snapshot %d was refused: %s",

@@ -22,6 +22,8 @@ from ingressd.settings import Settings
 FORMAT = 1
 """Of the handover; a version that cannot read it says so before anything is handed over."""
 
+_PURPOSES = ("http", "https", "admin", "dns")
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -55,6 +57,7 @@ def hand_over(crew: Crew) -> int:
             "http": [sock.fileno() for sock in listeners.http],
             "https": [sock.fileno() for sock in listeners.https],
             "admin": [sock.fileno() for sock in (listeners.admin,) if sock],
+            "dns": [sock.fileno() for sock in listeners.dns],
             "children": [
                 {"role": child.role, "index": child.index, "pid": child.pid, "channel": child.channel.fileno()}
                 for child in crew.children
@@ -68,7 +71,7 @@ def hand_over(crew: Crew) -> int:
 def descriptors(crew: Crew) -> list[int]:
     """Those that `hand_over` names."""
     listeners = crew.listeners
-    sockets = [*listeners.http, *listeners.https, *((listeners.admin,) if listeners.admin else ())]
+    sockets = [*listeners.http, *listeners.https, *((listeners.admin,) if listeners.admin else ()), *listeners.dns]
     channels = [child.channel for child in crew.children if child.pid and child.channel is not None]
     return [each.fileno() for each in (*sockets, *channels)]
 
@@ -80,7 +83,8 @@ def read(number: int) -> dict[str, Any]:
         if raw["format"] != FORMAT:
             raise StartupError(f"this version cannot take over: it reads format {FORMAT}, not {raw['format']}")
         raw["settings"] = Settings.from_json(raw["settings"])
-        for name in ("http", "https", "admin"):
+        raw.setdefault("dns", [])  # earlier versions had none
+        for name in _PURPOSES:
             raw[name] = [int(each) for each in raw[name]]
         for child in raw["children"]:
             child["role"], int(child["index"]), int(child["pid"]), int(child["channel"])
@@ -92,8 +96,9 @@ def read(number: int) -> dict[str, Any]:
 
 def adopt_crew(raw: dict[str, Any]) -> Crew:
     """The crew that was handed over, with its running children. `raw` is from `read`."""
-    sockets = {name: tuple(_own(number) for number in raw[name]) for name in ("http", "https", "admin")}
-    listeners = Listeners(sockets["http"], sockets["https"], sockets["admin"][0] if sockets["admin"] else None)
+    sockets = {name: tuple(_own(number) for number in raw[name]) for name in _PURPOSES}
+    admin = sockets["admin"][0] if sockets["admin"] else None
+    listeners = Listeners(sockets["http"], sockets["https"], admin, sockets["dns"])
     crew = Crew(raw["settings"], listeners)
     crew.progress = {name: int(raw["progress"][name]) for name in crew.progress}
     for each in raw["children"]:

@@ -111,7 +111,8 @@ def _routes(snapshot: Snapshot, hosts: Mapping[str, VirtualHost | None]) -> Iter
     for name in hosts:
         host = snapshot.hosts.get(name)
         if host is not None:
-            yield from host.routes
+            for route in host.routes:
+                yield from route.each()
             if host.default is not None:
                 yield host.default
     if snapshot.default is not None:

@@ -12,12 +12,13 @@ import pickle
 import socket
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ingressd.table.certificate import Certificate
 from ingressd.table.pool import Pool
 from ingressd.table.route import Route, VirtualHost
+from ingressd.table.stream import StreamListener
 
 MAX_FRAME_BYTES = 256 * 1024 * 1024
 """Parts are split by weight (transfer.py); a single route or pool is not, and this is room for the largest."""
@@ -42,6 +43,7 @@ class Part:
     hosts: Mapping[str, VirtualHost | None]
     pools: Mapping[str, Pool | None]
     certificates: Mapping[str, Certificate | None]
+    streams: Mapping[str, StreamListener | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,14 @@ class Served:
 
     generation: int
     changed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Unbound:
+    """Worker to controller: the ports of Services that it could not open, all of them, by key; empty = none."""
+
+    problems: Mapping[str, int]
+    """The errno of each."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,16 +22,21 @@ BACKLOG = 4096
 FIRST_INHERITED = 3
 """SD_LISTEN_FDS_START of sd_listen_fds(3)."""
 
+DNS_TRIES = 10
+"""Free ports of UDP whose twin of TCP may be taken."""
+
 PURPOSES = ("http", "https", "admin")
 
 
 @dataclass(frozen=True, slots=True)
 class Listeners:
-    """`http` and `https`: one SO_REUSEPORT socket a worker, or what was inherited. `admin`: for the controller."""
+    """`http` and `https`: one SO_REUSEPORT socket a worker, or what was inherited. The others: for the controller."""
 
     http: tuple[socket.socket, ...] = ()
     https: tuple[socket.socket, ...] = ()
     admin: socket.socket | None = None
+    dns: tuple[socket.socket, ...] = ()
+    """One for UDP and one for TCP, on the same port."""
 
     def share(self, sockets: Sequence[socket.socket], index: int, workers: int) -> list[socket.socket]:
         """Those of `sockets` that worker `index` accepts on: none is left out and no worker goes without."""
@@ -46,6 +51,7 @@ class Listeners:
             http_port=_port(self.http[0]) if self.http else OFF,
             https_port=_port(self.https[0]) if self.https else OFF,
             admin_port=_port(self.admin) if self.admin else OFF,
+            dns_port=_port(self.dns[0]) if self.dns else OFF,
         )
 
     def kept(self, before: Settings, after: Settings) -> dict[str, tuple[socket.socket, ...]]:
@@ -57,12 +63,14 @@ class Listeners:
             kept["https"] = self.https
         if before.admin_bind == after.admin_bind and before.admin_port == after.admin_port and self.admin:
             kept["admin"] = (self.admin,)
+        if before.dns_bind == after.dns_bind and before.dns_port == after.dns_port:
+            kept["dns"] = self.dns
         return kept
 
     def close_beside(self, others: Listeners) -> None:
         """Close what is not among `others`."""
-        used = [*others.http, *others.https, others.admin]
-        for sock in (*self.http, *self.https, self.admin):
+        used = [*others.http, *others.https, others.admin, *others.dns]
+        for sock in (*self.http, *self.https, self.admin, *self.dns):
             if sock is not None and sock not in used:
                 sock.close()
 
@@ -74,11 +82,13 @@ class Listeners:
     def close(self) -> None:
         """Close everything."""
         self.close_data()
-        if self.admin is not None:
-            self.admin.close()
+        for sock in (self.admin, *self.dns):
+            if sock is not None:
+                sock.close()
 
     def __str__(self) -> str:
-        parts = [("http", self.http), ("https", self.https), ("admin", (self.admin,) if self.admin else ())]
+        admin = (self.admin,) if self.admin else ()
+        parts = [("http", self.http), ("https", self.https), ("admin", admin), ("dns", self.dns)]
         return " ".join(f"{name}={_name(sockets[0])}" for name, sockets in parts if sockets and sockets[0])
 
 
@@ -107,11 +117,15 @@ def open_listeners(settings: Settings, inherited: Mapping[str, Sequence[socket.s
             admin = None
         else:
             admin = _listen(settings.admin_bind, settings.admin_port, "--admin-port", shared=False)
+            opened.append(admin)
+        dns = tuple(inherited.get("dns", ()))
+        if not dns and settings.dns_port != OFF:
+            dns = _open_dns(settings.dns_bind, settings.dns_port)
     except StartupError:
         for sock in opened:
             sock.close()
         raise
-    return Listeners(http, https, admin)
+    return Listeners(http, https, admin, dns)
 
 
 def adopt(environ: MutableMapping[str, str], settings: Settings, pid: int) -> dict[str, list[socket.socket]]:
@@ -171,6 +185,20 @@ def _open_shared(host: str, port: int, count: int, option: str) -> tuple[socket.
     return tuple(sockets)
 
 
+def _open_dns(host: str, port: int) -> tuple[socket.socket, ...]:
+    """UDP and TCP. A port that is free for one may be taken for the other: with the port 0 another one is tried."""
+    tries = 1 if port else DNS_TRIES
+    while True:
+        tries -= 1
+        datagrams = _bind(host, port, "--dns-port", shared=False, kind=socket.SOCK_DGRAM)
+        try:
+            return datagrams, _listen(host, _port(datagrams), "--dns-port", shared=False)
+        except StartupError:
+            datagrams.close()
+            if not tries:
+                raise
+
+
 def _listen(host: str, port: int, option: str, *, shared: bool) -> socket.socket:
     sock = _bind(host, port, option, shared=shared)
     try:
@@ -181,17 +209,21 @@ def _listen(host: str, port: int, option: str, *, shared: bool) -> socket.socket
     return sock
 
 
-def _bind(host: str, port: int, option: str, *, shared: bool) -> socket.socket:
+def _bind(
+    host: str, port: int, option: str, *, shared: bool, kind: socket.SocketKind = socket.SOCK_STREAM
+) -> socket.socket:
     name = host.strip("[]")
     try:
-        found = socket.getaddrinfo(name or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, kind, protocol, _, address = found[0]
+        found = socket.getaddrinfo(name or None, port, type=kind, flags=socket.AI_PASSIVE)
+        family, _, protocol, _, address = found[0]
         sock = socket.socket(family, kind, protocol)
     except OSError as problem:
         raise _refused(host, port, option, problem) from problem
     try:
         sock.setblocking(False)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if kind == socket.SOCK_STREAM:
+            # Of datagrams it would mean that two programs may have the port.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if shared:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:

@@ -1,7 +1,7 @@
 """The life of an edit: source -> ResourceSet -> compile -> warm -> publish -> every worker serves it -> applied.
 
-In: triggers (an edit, a signal, a change of endpoints, the clock). Out: snapshots to the fleet, and a History.
-Reading and compiling run in a thread. It never knows processes or sockets.
+In: triggers (an edit, a signal, a change of endpoints or of their health, the clock). Out: snapshots to the fleet, and
+a History. Reading and compiling run in a thread. It never knows processes or sockets.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from enum import StrEnum
 from ingressd.collector import paused
 from ingressd.compile.compilation import Compilation
 from ingressd.compile.compiler import Compiler
+from ingressd.compile.marks import marked, targets
 from ingressd.compile.options import CompileOptions
 from ingressd.discovery.base import Answer, Query
 from ingressd.discovery.watcher import Watcher
@@ -27,7 +28,9 @@ from ingressd.errors import Severity, StartupError
 from ingressd.model.resource_set import ResourceSet
 from ingressd.process.certificates import CertificateReader
 from ingressd.process.fallback import Fallback
+from ingressd.process.health import HealthChecker
 from ingressd.process.history import History, Reload, RouteChanges, route_changes
+from ingressd.process.ports import Ports, cluster_listeners
 from ingressd.process.transfer import differs, full
 from ingressd.settings import OFF, Settings
 from ingressd.sources.base import Source
@@ -50,11 +53,17 @@ class Trigger(StrEnum):
     CERTIFICATES = "certificates"
     SIGNAL = "signal"
     DISCOVERY = "discovery"
+    HEALTH = "health"
+    PORTS = "ports"
     CLOCK = "clock"
 
 
 _EDITS = frozenset({Trigger.START, Trigger.EDIT, Trigger.CERTIFICATES, Trigger.SIGNAL})
 """Those that count as an edit; the others may change endpoints and faults, but no generation."""
+
+
+_MARKS = frozenset({Trigger.HEALTH, Trigger.PORTS})
+"""Those for which nothing is compiled: what was compiled last is looked at again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +85,10 @@ class Reloader:
         settings: Settings,
         source: Source,
         watcher: Watcher,
+        checker: HealthChecker,
         publish: Callable[[Snapshot], None],
         cycled: Callable[[], None],
+        ports: Ports,
         *,
         generation: int = 0,
         snapshot: int = 0,
@@ -92,6 +103,8 @@ class Reloader:
         self._certificates = CertificateReader(settings)
         self._compiler = Compiler()
         self._watcher = watcher
+        self._checker = checker
+        self._ports = ports
         self._fallback = fallback
         self._publish = publish
         self._cycled = cycled
@@ -107,6 +120,8 @@ class Reloader:
         """Applied edits: what the API shows."""
         self.number = snapshot
         """Generation of the newest published Snapshot; changes of endpoints count too."""
+        self._unmarked: Compilation | None = None
+        """The newest one as the compiler made it: without what health checks say."""
         self.compilation: Compilation | None = None
         self.snapshot: Snapshot | None = None
         """The newest that was published."""
@@ -170,24 +185,54 @@ class Reloader:
 
     async def _reload(self, triggers: set[Trigger]) -> None:
         noticed_at = time.monotonic()
+        if triggers <= _MARKS:
+            await self._mark(triggers)
+            return
         edits = triggers & _EDITS
         resources = self._resources
         if resources is None or edits:
             news_only = resources is not None and edits == {Trigger.EDIT}
             resources = await asyncio.to_thread(self._source.load, news_only=news_only)
             if resources is self._resources and edits == {Trigger.EDIT}:
-                return
+                edits = set()  # nothing was edited; what came together with it counts
+                if triggers == {Trigger.EDIT}:
+                    return
         compilation = await self._compile(resources)
         if await self._warm(compilation.queries):
             compilation = await self._compile(resources)
         if self.compilation is None:
             self._refuse_if_strict(compilation)
-        changes = self._take(resources, compilation)
+        self._unmarked = compilation
+        self._checker.follow(await asyncio.to_thread(targets, compilation.snapshot.pools))
+        if self.compilation is None:
+            # Another controller may have known who is unhealthy: workers shall not meet them again.
+            await self._checker.first_results(WARM_S)
+        await self._look(compilation)
+        changes = self._take(resources, await asyncio.to_thread(self._marked, compilation))
         if edits:
             trigger = "+".join(sorted(edits))
             faults = len(compilation.faults)
             self._edits.append(_Edit(self.number, trigger, changes, faults, noticed_at))
         self._cycled()
+
+    async def _mark(self, triggers: set[Trigger]) -> None:
+        """Only the health of endpoints has changed, or who has which port: nothing need be compiled for that."""
+        if self._resources is not None and self._unmarked is not None:
+            news = await self._look(self._unmarked)
+            if not news and triggers == {Trigger.PORTS}:
+                return
+            self._take(self._resources, await asyncio.to_thread(self._marked, self._unmarked))
+            self._cycled()
+
+    def _marked(self, compilation: Compilation) -> Compilation:
+        """In a thread."""
+        healthy = marked(compilation, (self.snapshot or Snapshot()).pools, self._checker.unhealthy)
+        return self._ports.judged(healthy)
+
+    async def _look(self, compilation: Compilation) -> bool:
+        """Whether other programs have ports that Services want. Returns whether that has changed."""
+        published = (self.snapshot or Snapshot()).streams
+        return await asyncio.to_thread(self._ports.look, compilation.snapshot.streams, published)
 
     async def _compile(self, resources: ResourceSet) -> Compilation:
         answers = dict(self._watcher.answers)
@@ -202,7 +247,9 @@ class Reloader:
         """In a thread."""
         settings, now = self._settings, datetime.now(UTC)
         https_port = None if settings.https_port == OFF else settings.https_port
-        options = CompileOptions.from_settings(settings, https_port, now, self._certificates.read(now))
+        certificates = self._certificates.read(now)
+        most = cluster_listeners()
+        options = CompileOptions.from_settings(settings, https_port, now, certificates, most_cluster_listeners=most)
         return self._compiler.compile(resources, answers, options, previous)
 
     async def _warm(self, queries: frozenset[Query]) -> bool:

@@ -101,6 +101,7 @@ class Supervisor:
             for child in self._crew.children:
                 if child.restart_at is not None and child.restart_at <= now:
                     self._start(child)
+            self._crew.end_hung(now)
             self._successor.step(self._crew, now, self._signals)
             self._relieve(now)
         elif self._deadline is not None and self._deadline <= now:
@@ -121,6 +122,7 @@ class Supervisor:
             return
         for child in self._crew.children:
             yield child.restart_at
+        yield self._crew.pulse.next_at
         yield self._crew.deadline if self._former else None
         yield self._leaving.deadline if self._leaving else None
         yield self._successor.look_again_s(time.monotonic())
@@ -171,9 +173,8 @@ class Supervisor:
             child.kill()
             received = []
         for one in received:
-            if one.message["type"] == "ready":
-                child.was_ready = True
-            elif one.message["type"] == "progress":
+            child.heard(one.message["type"])
+            if one.message["type"] == "progress":
                 crew.progress = {key: one.message[key] for key in crew.progress}
         if channel.closed:
             self._unwatch(child)

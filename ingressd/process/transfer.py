@@ -15,6 +15,7 @@ from ingressd.table.certificate import SELF_MADE, Certificate
 from ingressd.table.pool import Pool
 from ingressd.table.route import Route, VirtualHost
 from ingressd.table.snapshot import Delta, Snapshot, diff
+from ingressd.table.stream import StreamListener
 
 V = TypeVar("V")
 
@@ -37,6 +38,8 @@ def parts(delta: Delta) -> Iterator[Begin | Part | End]:
         yield Part({}, pools, {})
     for certificates in _batches(delta.certificates.items()):
         yield Part({}, {}, certificates)
+    for streams in _batches(delta.streams.items()):
+        yield Part({}, {}, {}, streams)
     yield End(delta.generation)
 
 
@@ -52,6 +55,7 @@ class Assembly:
         self._hosts = _Incoming(served.hosts)
         self._pools = _Incoming(served.pools)
         self._certificates = _Incoming(served.certificates)
+        self._streams: _Incoming[StreamListener] = _Incoming(served.streams)
         self._open: VirtualHost | None = None
         """The host that came last: more of its routes may come."""
         self._routes: list[Route] = []
@@ -68,6 +72,8 @@ class Assembly:
             self._pools.take(key, pool)
         for key, certificate in part.certificates.items():
             self._certificates.take(key, certificate)
+        for key, stream in part.streams.items():
+            self._streams.take(key, stream)
 
     def finish(self) -> tuple[Snapshot, Delta]:
         """The new snapshot, and what changed against the one that is served."""
@@ -76,7 +82,10 @@ class Assembly:
         hosts, changed_hosts = self._hosts.finish(whole=whole)
         pools, changed_pools = self._pools.finish(whole=whole)
         certificates, changed_certificates = self._certificates.finish(whole=whole)
-        snapshot = Snapshot(begin.generation, hosts, pools, certificates, begin.default_certificate, begin.default)
+        streams, changed_streams = self._streams.finish(whole=whole)
+        snapshot = Snapshot(
+            begin.generation, hosts, pools, certificates, begin.default_certificate, begin.default, streams
+        )
         delta = Delta(
             base=self._served.generation,
             generation=begin.generation,
@@ -85,6 +94,7 @@ class Assembly:
             certificates=changed_certificates,
             default_certificate=begin.default_certificate,
             default=begin.default,
+            streams=changed_streams,
         )
         return snapshot, delta
 
@@ -140,7 +150,7 @@ class _Incoming(Generic[V]):
 
 
 def differs(old: Snapshot, new: Snapshot, delta: Delta) -> bool:
-    """Whether requests can meet anything else in `new` than in `old`, `delta` being the change between them."""
+    """Whether clients can meet anything else in `new` than in `old`, `delta` being the change between them."""
     return (
         not delta.empty
         or old.default != new.default

@@ -13,6 +13,7 @@ from typing import Any
 
 from ingressd import __version__
 from ingressd.admin.explanation import ask, explain
+from ingressd.naming.server import DnsServer
 from ingressd.observe.metrics import ControllerFacts, render
 from ingressd.process.control import Start
 from ingressd.process.fleet import Fleet
@@ -29,10 +30,11 @@ Objects = list[dict[str, Any]]
 class ControllerView:
     """A read-only look at the reloader and the fleet, at this moment."""
 
-    def __init__(self, start: Start, reloader: Reloader, fleet: Fleet) -> None:
+    def __init__(self, start: Start, reloader: Reloader, fleet: Fleet, dns: DnsServer) -> None:
         self._start = start
         self._reloader = reloader
         self._fleet = fleet
+        self._dns = dns
         self._table = RoutingTable(Snapshot())
         self.started = False
         """Every worker has served a snapshot of this controller."""
@@ -56,7 +58,12 @@ class ControllerView:
     def status(self) -> dict[str, Any]:
         reloader, fleet, settings = self._reloader, self._fleet, self._start.settings
         last = reloader.history.last
-        ports = {"http": settings.http_port, "https": settings.https_port, "admin": settings.admin_port}
+        ports = {
+            "http": settings.http_port,
+            "https": settings.https_port,
+            "admin": settings.admin_port,
+            "dns": settings.dns_port,
+        }
         return {
             "generation": reloader.generation,
             "snapshot": fleet.served,
@@ -138,5 +145,6 @@ class ControllerView:
             certificates=certificates,
             reloaded_at=None if last is None else last.applied_at.timestamp(),
             reload_s=None if last is None else last.milliseconds / 1000,
+            dns_queries=None if self._start.settings.dns_port == OFF else dict(self._dns.queries),
         )
         return await asyncio.to_thread(render, workers, departed, facts)

@@ -14,16 +14,18 @@ import pickle
 import signal
 import socket
 import sys
+from collections.abc import Mapping
 
 from ingressd.collector import paused
 from ingressd.errors import StartupError
+from ingressd.filters.buckets import shared_with
 from ingressd.listener.edge import Edge
 from ingressd.observe import program_log
 from ingressd.observe.access_log import AccessLog
 from ingressd.observe.stats import WorkerStats
 from ingressd.process.channel import Channel, Received
 from ingressd.process.control import Control, Start, begin
-from ingressd.process.link import Ask, Begin, End, Export, Link, LinkClosed, Part, Refused, Served
+from ingressd.process.link import Ask, Begin, End, Export, Link, LinkClosed, Part, Refused, Served, Unbound
 from ingressd.process.loop import run
 from ingressd.process.transfer import Assembly, differs
 from ingressd.table.snapshot import Snapshot
@@ -53,8 +55,10 @@ class Worker:
             self._access_log = AccessLog(self._settings.access_log, self._settings.access_log_format)
         except OSError as problem:
             raise StartupError(f"cannot write the access log {problem.filename}: {problem.strerror}") from problem
-        self._edge = Edge(self._settings, self._stats, self._access_log)
+        shared = shared_with(start.limits[0], self._settings.workers, start.index) if start.limits else None
+        self._edge = Edge(self._settings, self._stats, self._access_log, self._report_ports, shared)
         self._links: set[asyncio.Task[None]] = set()
+        self._reports: set[asyncio.Task[None]] = set()
         self._link: Link | None = None
         self._ending: asyncio.Future[float] = asyncio.get_running_loop().create_future()
         """Resolved when this worker shall end: the time that requests in flight get."""
@@ -69,6 +73,7 @@ class Worker:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._drain)
         timeout_s = await self._ending
         await self._finish(timeout_s)
+        await self._edge.release()
         with contextlib.suppress(LinkClosed):
             if self._link is not None:
                 await self._link.send(self._export())
@@ -165,7 +170,9 @@ class Worker:
                         # What is in the buffer is received without waiting: requests get their turn all the same.
                         await asyncio.sleep(0)
                     case End() if assembly is not None:
-                        await link.send(await self._serve(assembly))
+                        answer, unbound = await self._serve(assembly)
+                        await link.send(Unbound(unbound))
+                        await link.send(answer)
                         assembly = None
                         uncollected.close()
                     case Ask():
@@ -187,31 +194,49 @@ class Worker:
             await link.send(Refused(message.generation, str(problem)))
             return None
 
-    async def _serve(self, assembly: Assembly) -> Served | Refused:
-        """Publish what came in. A snapshot that the edge cannot take costs nothing but itself."""
+    async def _serve(self, assembly: Assembly) -> tuple[Served | Refused, Mapping[str, int]]:
+        """Publish what came in. A snapshot that the edge cannot take costs nothing but itself.
+
+        Returns the answer for the controller, and the ports of Services that could not be opened.
+        """
         before = self._snapshot
+        unbound: Mapping[str, int] = {}
         snapshot, delta = assembly.finish()
         if self._accepting:
             try:
                 self._edge.publish(snapshot, delta)
             except Exception as problem:
                 _log.exception("snapshot %d was not published", snapshot.generation)
-                return Refused(snapshot.generation, repr(problem))
+                return Refused(snapshot.generation, repr(problem)), self._edge.streams.unbound
             self._snapshot = snapshot
-            return Served(snapshot.generation, differs(before, snapshot, delta))
+            unbound = await self._edge.listen(snapshot, delta)
+            return Served(snapshot.generation, differs(before, snapshot, delta)), unbound
         self._snapshot = snapshot
         self._edge.publish(snapshot, None)
         if not self._ending.done():
             await self._edge.start(self._sockets["http"], self._sockets["https"])
             self._accepting = True
+            unbound = await self._edge.listen(snapshot, None)
             # The table and the modules stay for good: the collector need not walk them again and again.
             gc.collect()
             gc.freeze()
             self._control.send({"type": "ready"})
-        return Served(snapshot.generation, changed=False)
+        return Served(snapshot.generation, changed=False), unbound
+
+    def _report_ports(self, unbound: Mapping[str, int]) -> None:
+        """Ports of Services were tried again."""
+        if self._link is not None:
+            task = asyncio.get_running_loop().create_task(self._send_ports(self._link, Unbound(unbound)))
+            self._reports.add(task)
+            task.add_done_callback(self._reports.discard)
+
+    async def _send_ports(self, link: Link, report: Unbound) -> None:
+        with contextlib.suppress(LinkClosed):
+            await link.send(report)
 
     def _export(self) -> Export:
         self._stats.access_log_dropped_total = self._access_log.dropped
+        self._edge.streams.measure()
         return Export(self._stats.export(), self._edge.statistics(), tuple(self._edge.upstreams()))
 
 

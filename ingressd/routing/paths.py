@@ -1,12 +1,13 @@
 """How a rule's path compares with a request's path (Kubernetes Ingress, pathType).
 
 In: canonical paths (http/target.py). Comparison is case-sensitive, element by element; a trailing slash of a Prefix
-says nothing.
+says nothing. An expression compares the path's text (http/path_text.py), from its beginning, in either case.
 """
 
 from __future__ import annotations
 
-from ingressd.table.route import EXACT, Route
+from ingressd.http.path_text import expression, path_text
+from ingressd.table.route import EXACT, REGEX, Route
 
 
 def prefix_key(path: str) -> str:
@@ -22,6 +23,8 @@ def wildcard_of(host: str) -> str:
 
 def takes(route: Route, path: str) -> bool:
     """Whether the route's own path and type take `path`, whatever other routes there are."""
+    if route.path_type == REGEX:
+        return any(expression(each.pattern).match(path_text(path)) for each in route.expressions)
     if route.path_type == EXACT:
         return path == route.path
     key = prefix_key(route.path)
@@ -30,6 +33,8 @@ def takes(route: Route, path: str) -> bool:
 
 def why_not(route: Route, path: str) -> str:
     """Why `takes` is false, in words."""
+    if route.path_type == REGEX:
+        return f"the regular expression ^{route.path} does not match {path_text(path)}"
     if route.path_type == EXACT:
         if prefix_key(path) == prefix_key(route.path):
             return f"Exact {route.path} takes the very path only, and {path} differs by the trailing slash"

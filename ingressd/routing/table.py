@@ -6,7 +6,9 @@ makes the next one, which shares the indexes of all hosts that stayed the same.
 
 from __future__ import annotations
 
+from ingressd.routing.conditions import Condition, Request
 from ingressd.routing.index import HostIndex
+from ingressd.routing.mixed_index import index_of
 from ingressd.routing.paths import wildcard_of
 from ingressd.routing.trace import Trace
 from ingressd.table.route import ANY_HOST, Route
@@ -48,6 +50,24 @@ class RoutingTable:
             return self._or_default(index, route, trace)
         return route
 
+    def decide(self, route: Route, host: str, path: str, request: Request, trace: Trace | None = None) -> Route | None:
+        """Who has `request`, of those that `route` leads to, which `match` has found; None: nobody.
+
+        It costs something only where there are alternatives. With a trace, chance decides nothing.
+        """
+        taken = _taken(route, request, trace)
+        if taken is None and route.conditional:
+            lookup = Trace()
+            self.match(host, path, lookup)
+            # The first one is `route` itself.
+            for candidate in lookup.takers()[1:]:
+                taken = _taken(candidate, request, trace)
+                if taken is not None:
+                    break
+        if trace is not None:
+            trace.winner = taken
+        return taken
+
     def _choose(self, host: str, trace: Trace | None) -> HostIndex | None:
         chosen: HostIndex | None = None
         wildcard = wildcard_of(host)
@@ -77,7 +97,7 @@ class RoutingTable:
             host = self.snapshot.hosts.get(name)
             if host is not None:
                 # Only hosts of the table get an entry: what clients make up must not fill memory.
-                index = self._indexes[name] = HostIndex(host)
+                index = self._indexes[name] = index_of(host)
         return index
 
     def _or_default(self, index: HostIndex | None, route: Route | None, trace: Trace | None) -> Route | None:
@@ -87,3 +107,11 @@ class RoutingTable:
             trace.winner = route
             trace.defaults(own, self.snapshot.default)
         return route
+
+
+def _taken(route: Route, request: Request, trace: Trace | None) -> Route | None:
+    for alternative in route.alternatives:
+        condition: Condition = alternative.condition
+        if not (trace is not None and condition.by_chance) and condition.takes(request):
+            return alternative.route
+    return None if route.conditional else route

@@ -1,6 +1,6 @@
 """Trace: what a lookup looked at, what won and what lost, in words.
 
-In: notes of routing/table.py and routing/index.py while they match. Out: frozen data for `ingressd explain` and
+In: notes of routing/table.py and the indexes while they match. Out: frozen data for `ingressd explain` and
 /api/v1/explain. It decides nothing.
 """
 
@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from ingressd.routing.paths import why_not
-from ingressd.table.route import ANY_HOST, DEFAULT, EXACT, Route, VirtualHost
+from ingressd.table.route import ANY_HOST, DEFAULT, EXACT, REGEX, Route, VirtualHost
 
 
 class Outcome(StrEnum):
@@ -96,6 +96,10 @@ class Trace:
 
     # What came of it.
 
+    def takers(self) -> list[Route]:
+        """The routes that take the path, the first one first, and the default backends."""
+        return [*self._taking, *self._defaults]
+
     def candidates(self) -> tuple[PathCandidate, ...]:
         """Every route of the chosen host in its order of precedence, then the default backends."""
         return tuple(self._candidates())
@@ -108,6 +112,9 @@ class Trace:
         winner = self.winner
         taking = {route.id for route in self._taking}
         for route in self._host.routes if self._host is not None else ():
+            yield from self._alternatives(route, takes=route.id in taking)
+            if route.conditional:
+                continue
             if route is winner:
                 yield PathCandidate(route, Outcome.WON, _why_won(route, self._path))
             elif route.id in taking and winner is not None:
@@ -124,6 +131,22 @@ class Trace:
             else:
                 yield PathCandidate(route, Outcome.LOST, "default backends take only what no path takes")
 
+    def _alternatives(self, route: Route, *, takes: bool) -> Iterator[PathCandidate]:
+        """Those of `route`, which `takes` the path or does not."""
+        conditions: dict[str, list[str]] = {}
+        for alternative in route.alternatives:
+            conditions.setdefault(alternative.route.id, []).append(str(alternative.condition))
+        for each in route.each():
+            words = " or ".join(conditions.get(each.id, ()))
+            if not words:
+                continue
+            if not takes:
+                yield PathCandidate(each, Outcome.MISSED, why_not(route, self._path))
+            elif each is self.winner:
+                yield PathCandidate(each, Outcome.WON, f"the request is one that it takes: {words}")
+            else:
+                yield PathCandidate(each, Outcome.LOST, f"it takes only requests with {words}")
+
 
 def shown_host(name: str) -> str:
     """A host as people are shown it: ANY_HOST is `*`."""
@@ -133,12 +156,18 @@ def shown_host(name: str) -> str:
 def _why_won(route: Route, path: str) -> str:
     if route.path_type == EXACT:
         return f"Exact {route.path} is the very path, and Exact comes before every Prefix"
+    if route.path_type == REGEX:
+        return f"the regular expression ^{route.path} is the longest that takes {path}"
     if route.path == "/":
         return "Prefix / takes every path, and nothing longer takes this one"
     return f"Prefix {route.path} is the longest that takes {path}"
 
 
 def _why_lost(route: Route, winner: Route) -> str:
+    if any(alternative.route is winner for alternative in route.alternatives):
+        return f"the request is one of those that Ingress {winner.namespace}/{winner.ingress} takes at this path"
     if winner.path_type == EXACT:
         return f"Exact {winner.path} comes before every Prefix"
+    if REGEX in (winner.path_type, route.path_type):
+        return f"{winner.path_type} {winner.path} comes first: the longest path as it is written wins"
     return f"Prefix {winner.path} is longer, and the longest path wins"

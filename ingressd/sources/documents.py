@@ -38,6 +38,8 @@ class Document:
     reading: Reading
     unread: bool = False
     """Its text could not be read at all: what it holds is a guess."""
+    collides: int = 0
+    """Of one that is unread: the line in it that its fault names, too; 0 = there is none."""
     guess: Key | None = None
     """Of one that is unread: the object that its text seems to be."""
     kept: tuple[Resource[Kind], ...] = ()
@@ -99,9 +101,13 @@ def broken(file: str, refused: Refused, line: int = 1) -> Fault:
     """The fault of a text, whose first line is `line` of the file, that cannot be read."""
     message = refused.message
     if refused.earlier:
-        message += f", the first time in line {line + refused.earlier - 1}"
+        message += _first_time(line + refused.earlier - 1)
     at = line + refused.line - 1
     return Fault(Severity.ERROR, refused.code, "", "", "", file, at, refused.column, message, refused.hint)
+
+
+def _first_time(line: int) -> str:
+    return f", the first time in line {line}"
 
 
 def _read(origin: Origin, *, json: bool) -> Document:
@@ -111,10 +117,15 @@ def _read(origin: Origin, *, json: bool) -> Document:
         if size > DOCUMENT_BYTES:
             message = f"a document of {size:,} bytes; at most 1 MiB is read"
             raise Refused("document_too_large", message, "split it with `---`, or into several files", 1, 1)
-        value = read_json(origin.text) if json else read_yaml(origin.text, lambda root: known.update(marks(root)))
+        value = (
+            read_json(origin.text)
+            if json
+            else read_yaml(origin.text, lambda root: known.update(marks(root, origin.text)))
+        )
     except Refused as refused:
         reading = Reading(faults=(broken(origin.file, refused, origin.line),))
-        return Document(origin, reading, unread=True, guess=_guess(origin.text), faults=reading.faults)
+        guess = _guess(origin.text)
+        return Document(origin, reading, unread=True, collides=refused.earlier, guess=guess, faults=reading.faults)
     origin = Origin(origin.file, origin.line, origin.text, known or NO_MARKS)
     reading = read(value, origin)
     return Document(origin, reading, faults=reading.faults)
@@ -138,11 +149,22 @@ def _moved(document: Document, line: int) -> Document:
     by = line - document.origin.line
     if not by:
         return document
+
+    def moved(faults: tuple[Fault, ...]) -> tuple[Fault, ...]:
+        named, now = (_first_time(first + document.collides - 1) for first in (document.origin.line, line))
+        return tuple(
+            replace(
+                fault,
+                line=fault.line + by,
+                message=fault.message.replace(named, now) if document.collides else fault.message,
+            )
+            for fault in faults
+        )
+
     origin = replace(document.origin, line=line)
     reading = Reading(
         tuple(Resource(resource.object, origin, resource.inside) for resource in document.reading.resources),
         document.reading.broken,
-        tuple(replace(fault, line=fault.line + by) for fault in document.reading.faults),
+        moved(document.reading.faults),
     )
-    faults = tuple(replace(fault, line=fault.line + by) for fault in document.faults)
-    return replace(document, origin=origin, reading=reading, faults=faults)
+    return replace(document, origin=origin, reading=reading, faults=moved(document.faults))

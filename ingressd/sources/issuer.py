@@ -159,6 +159,7 @@ def self_made(now: datetime) -> Certificate:
         names=(SELF_MADE_NAME,),
         not_after=made.not_after.timestamp(),
         origin="self-made",
+        not_before=certificate.not_valid_before_utc.timestamp(),
     )
 
 

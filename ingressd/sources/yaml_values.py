@@ -13,6 +13,8 @@ from typing import Any, NoReturn
 
 import yaml
 
+from ingressd.model.origin import Position, as_editors_count
+
 DEPTH = 64
 """Kubernetes objects are about 15 deep."""
 ALIASES = 100
@@ -58,6 +60,18 @@ def read_yaml(text: str, look: Callable[[yaml.Node], None] | None = None) -> Any
 
     `look` is shown the document's nodes, when there is a value.
     """
+    try:
+        return _read(text, look)
+    except yaml.reader.ReaderError as error:
+        raise _character(error, text) from None
+    except Refused as refused:
+        refused.line, refused.column = as_editors_count(text, Position(refused.line, refused.column))
+        if refused.earlier:
+            refused.earlier = as_editors_count(text, Position(refused.earlier, 1)).line
+        raise
+
+
+def _read(text: str, look: Callable[[yaml.Node], None] | None) -> Any:
     aliases = "&" in text and "*" in text
     try:
         if aliases:
@@ -66,8 +80,6 @@ def read_yaml(text: str, look: Callable[[yaml.Node], None] | None = None) -> Any
         node = parser.get_single_node()
     except yaml.MarkedYAMLError as error:
         raise _syntax(error, text) from None
-    except yaml.reader.ReaderError as error:
-        raise _character(error, text) from None
     if node is None:
         return None
     value = (_Expansion() if aliases else _Construction()).value(node, 0)
@@ -299,8 +311,10 @@ _HINTS = (
 def _syntax(error: yaml.MarkedYAMLError, text: str) -> Refused:
     problem = error.problem or error.context or ""
     mark = error.problem_mark or error.context_mark
-    if error.context_mark is not None and mark is not None and mark.line > text.rstrip("\n").count("\n"):
-        mark = error.context_mark  # libyaml noticed it behind the last line, where no editor can go
+    if error.context_mark is not None and mark is not None:
+        line, _ = as_editors_count(text, Position(*_place(mark)))
+        if line > text.rstrip("\n").count("\n") + 1:
+            mark = error.context_mark  # libyaml noticed it behind the last line, where no editor can go
     line, column = _place(mark) if mark is not None else (1, 1)
     hint = next((hint for part, hint in _HINTS if part in f"{problem} {error.context}"), "")
     if "cannot start any token" in problem and mark is not None:

@@ -26,6 +26,8 @@ ELSEWHERE = {
     r"python -m fuzz .*": "make fuzz runs it, for longer than a test may take; tests/fuzz runs the corpus",
     r"python -m soak .*": "make soak runs it, for half an hour",
     r"docker compose .*": "scripts/e2e-docker runs the compose file",
+    r"ingressd run manifests --cluster-ips --dns-port 5300": "tests/process/test_dns.py runs it",
+    r"dig .*": "tests/process/test_dns.py runs it, against a program with a DNS server",
 }
 """A whole command, as a regular expression -> where it is run instead, and why not here."""
 

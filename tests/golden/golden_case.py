@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from typing import Any
 from ingressd.admin.explanation import ask, explain
 from ingressd.compile.compilation import Compilation, RouteRow
 from ingressd.compile.compiler import compile_snapshot
-from ingressd.compile.options import CompileOptions
+from ingressd.compile.options import CompileOptions, OwnPort, StreamOptions
+from ingressd.compile.policies import NGINX_BODY_BYTES
 from ingressd.discovery.base import Answer, Query
 from ingressd.discovery.static import split_port
 from ingressd.errors import Fault
@@ -24,6 +26,8 @@ from ingressd.routing.table import RoutingTable
 from ingressd.routing.trace import shown_host
 from ingressd.sources.files import FileSource
 from ingressd.table.endpoint import Endpoint
+from ingressd.table.stream import StreamListener
+from ingressd.table.pool import Pool
 
 FOLDER = Path(__file__).parent
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -44,7 +48,7 @@ def expected_file(case: str) -> Path:
 class Case:
     """The comment lines that a case begins with: a sentence, then `# WORD: VALUE` lines.
 
-    `options` CompileOptions as JSON · `answers` what discovery knows, as JSON · `explain` a URL · `with` another file.
+    `options` CompileOptions as JSON, its `streams` an object of StreamOptions · `answers` what discovery knows, as JSON · `explain` a URL · `with` another file.
     """
 
     def __init__(self, name: str) -> None:
@@ -80,6 +84,8 @@ class Case:
         with contextlib.chdir(FOLDER):
             resources = FileSource(tuple(self.files), events=False).load()
         options: dict[str, Any] = {"https_port": HTTPS_PORT, **self.options}
+        streams = {"own": (OwnPort("--https-port", "0.0.0.0", HTTPS_PORT),), **options.get("streams", {})}
+        options["streams"] = StreamOptions(**streams)
         return compile_snapshot(resources, self.answers, CompileOptions(now=NOW, **options))
 
     def table(self) -> str:
@@ -88,8 +94,14 @@ class Case:
         snapshot = compilation.snapshot
         parts = [
             [_route(row) for row in compilation.routes],
+            [
+                f"watch {pool.id}: {watch}"
+                for pool in snapshot.pools.values()
+                if pool.endpoints and (watch := _watch(pool))
+            ],
             [f"certificate {host} -> {each.origin}" for host, each in sorted(snapshot.certificates.items())],
             sorted(f"query {query.provider} {query.target} {query.port}" for query in compilation.queries),
+            [_stream(stream) for _, stream in sorted(snapshot.streams.items())],
             [f"tls {shown_host(name)}" for name, host in sorted(snapshot.hosts.items()) if host.tls],
             [_explained(RoutingTable(snapshot), url) for url in self.urls],
             [self._fault(fault) for fault in compilation.faults],
@@ -122,8 +134,27 @@ def _route(row: RouteRow) -> str:
     shown = endpoints or f"none: {pool.problem}"
     text = f"{shown_host(route.host)} {route.path} {route.path_type} -> {pool.id}{' over TLS' if pool.tls else ''}"
     text += f" [{shown}] ({route.namespace}/{route.ingress}, {route.line})"
-    text += "".join(f" {{{each}}}" for each in route.filters)
+    chain = (*route.filters, *(each for each in route.response_filters if each not in route.filters))
+    text += "".join(f" {{{each}}}" for each in chain)
+    text += "".join(
+        f" {field.name}={value}"
+        for field in fields(route.policy)
+        if (value := getattr(route.policy, field.name)) not in (field.default, NGINX_BODY_BYTES)
+    )
     return f"{text} DENIED {route.denied}" if route.denied else text
+
+
+def _watch(pool: Pool) -> str:
+    """How its endpoints are watched, where that is not the default."""
+    default = Pool(pool.id, pool.namespace, pool.service, pool.port, outliers=CompileOptions(now=NOW).outliers)
+    fields = ("check", "outliers", "slow_start_s", "panic_percent")
+    values = {name: getattr(pool, name) for name in fields if getattr(pool, name) != getattr(default, name)}
+    return " ".join(f"{name}={value!r}" for name, value in values.items())
+
+
+def _stream(stream: StreamListener) -> str:
+    header = " with PROXY v2" if stream.proxy_protocol else ""
+    return f"stream {stream.key} ({stream.role}) -> {stream.pool}{header}"
 
 
 def _explained(table: RoutingTable, url: str) -> str:

@@ -141,6 +141,7 @@ def test_the_supervisor_imports_the_standard_library_only() -> None:
         "ingressd.process.listeners",
         "ingressd.process.pid_file",
         "ingressd.process.privilege",
+        "ingressd.process.pulse",
         "ingressd.process.successor",
         "ingressd.process.supervisor",
         "ingressd.settings",

@@ -7,8 +7,9 @@ import asyncio
 import pytest
 
 from ingressd.settings import Limits
+from ingressd.table.policy import RoutePolicy
 from tests.support.backend import OK, Peer, answers, backend, echo
-from tests.support.edge import running, snapshot
+from tests.support.edge import route, running, snapshot
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 CLOSE = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
@@ -271,7 +272,10 @@ async def test_a_broken_chunk_cuts_the_upload() -> None:
     ],
 )
 async def test_a_response_that_breaks_the_rules_is_a_502(response: bytes) -> None:
-    async with backend(answers(response)) as app, running(snapshot([app.port], tries=1)) as edge:
+    async with (
+        backend(answers(response)) as app,
+        running(snapshot([app.port], routes=[route(policy=RoutePolicy(tries=1))])) as edge,
+    ):
         answer = await edge.exchange(CLOSE)
         assert b"HTTP/1.1 502 " in answer
         assert b"bad_gateway_response" in answer
@@ -386,7 +390,7 @@ async def test_a_silent_upstream_is_a_504() -> None:
         await peer.head()
         await peer.eof()
 
-    async with backend(conversation) as app, running(snapshot([app.port], read_gap_s=0.3)) as edge:
+    async with backend(conversation) as app, running(snapshot([app.port]), limits=Limits(read_gap_s=0.3)) as edge:
         answer = await edge.exchange(CLOSE)
         assert answer.startswith(b"HTTP/1.1 504 ")
         assert b"upstream_timeout" in answer

@@ -228,6 +228,31 @@ async def test_sessions_are_resumed() -> None:
         assert await asyncio.to_thread(resume)
 
 
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
+@on_both_loops
+async def test_a_session_of_one_host_is_worth_nothing_at_another(version: ssl.TLSVersion) -> None:
+    context = trusting()
+    context.minimum_version = context.maximum_version = version
+    async with serving() as (edge, _):
+        first = await connect(edge, "shop.test", context)
+        await answer(first)
+        session = first[1].get_extra_info("ssl_object").session
+
+        def visit(host: str) -> tuple[bool, list[str]]:
+            sock = socket.create_connection(("127.0.0.1", edge.tls_port), 10)
+            with context.wrap_socket(sock, server_hostname=host, session=session) as again:
+                again.sendall(CLOSE)
+                while again.recv(4096):
+                    pass
+                return bool(again.session_reused), names_of(again)
+
+        assert (await asyncio.to_thread(visit, "shop.test"))[0]
+        for host, names in (("a.wild.test", ["*.wild.test"]), ("other.test", ["default.test"])):
+            if host == "other.test":
+                context.check_hostname = False
+            assert await asyncio.to_thread(visit, host) == (False, names)
+
+
 @on_both_loops
 async def test_a_new_certificate_is_for_new_connections_and_old_ones_go_on() -> None:
     async with serving() as (edge, app):
@@ -285,6 +310,31 @@ async def test_a_client_hello_byte_by_byte_is_served() -> None:
             except ssl.SSLWantReadError:
                 incoming.write(await asyncio.wait_for(reader.read(65536), 10))
         assert names_of(client) == ["shop.test"]
+
+
+@on_both_loops
+async def test_a_client_that_says_goodbye_with_its_last_request_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = trusting().wrap_bio(incoming, outgoing, server_hostname="shop.test")
+    async with running(snapshot([], routes=[], certificates=CERTIFICATES)) as edge:
+        reader, writer = await asyncio.open_connection("127.0.0.1", edge.tls_port)
+        edge.clients.append(writer)
+        while True:
+            try:
+                client.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                writer.write(outgoing.read())
+                incoming.write(await asyncio.wait_for(reader.read(65536), 10))
+        client.write(CLOSE)
+        with pytest.raises(ssl.SSLWantReadError):
+            client.unwrap()
+        # The request and close_notify come together: the connection is being closed when its end is read.
+        writer.write(outgoing.read())
+        await asyncio.wait_for(reader.read(), 10)
+        (entry,) = await edge.logged()
+        assert entry.status == 404
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 @on_both_loops

@@ -41,7 +41,7 @@ def test_every_command_has_help(ingressd: Any, command: str) -> None:
 def test_offline_commands_take_the_settings_that_change_the_table(ingressd: Any, command: str) -> None:
     shown = ingressd(command, "--help").out
     assert [flag.flag for flag in OFFLINE_FLAGS if flag.flag not in shown] == []
-    assert "--http-port" not in shown
+    assert "--workers" not in shown
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import NameOID
 
 from ingressd.compile.certificates import TlsTable, covers, load_certificate
-from ingressd.compile.compiler import compile_snapshot
+from ingressd.compile.compiler import Compiler, compile_snapshot
 from ingressd.compile.options import Certificates, PemPair
 from ingressd.errors import Severity
 from ingressd.table.certificate import Certificate
@@ -43,7 +43,10 @@ def _other_key() -> ec.EllipticCurvePrivateKey:
     return ec.generate_private_key(ec.SECP256R1())
 
 
-def _chain(key: Key, *names: str, until: datetime = LATER) -> bytes:
+BEGUN = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+def _chain(key: Key, *names: str, until: datetime = LATER, begin: datetime = BEGUN) -> bytes:
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "not.a.name.test")])
     builder = (
         x509.CertificateBuilder()
@@ -51,7 +54,7 @@ def _chain(key: Key, *names: str, until: datetime = LATER) -> bytes:
         .issuer_name(subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(datetime(2020, 1, 1, tzinfo=UTC))
+        .not_valid_before(begin)
         .not_valid_after(until)
     )
     if names:
@@ -63,8 +66,8 @@ def _pem(key: Key, form: serialization.PrivateFormat = PKCS8) -> bytes:
     return key.private_bytes(PEM, form, NO_PASSPHRASE)
 
 
-def _pair(*names: str, until: datetime = LATER) -> tuple[bytes, bytes]:
-    return _chain(_ec_key(), *names, until=until), _pem(_ec_key())
+def _pair(*names: str, until: datetime = LATER, begin: datetime = BEGUN) -> tuple[bytes, bytes]:
+    return _chain(_ec_key(), *names, until=until, begin=begin), _pem(_ec_key())
 
 
 def _loaded(chain: bytes, key: bytes, origin: str = "default/tls") -> Certificate:
@@ -278,6 +281,60 @@ def test_the_end_of_a_certificate_is_announced_two_weeks_before(left: timedelta,
     assert codes(compilation) == ([] if code is None else [code])
     assert all(words in fault.message for fault in compilation.faults)
     assert bool(compilation.snapshot.certificates) is (left > timedelta(0))
+
+
+@pytest.mark.parametrize(
+    ("begins_in", "words"),
+    [
+        (timedelta(days=3), "is valid only in 3 days"),
+        (timedelta(hours=5), "is valid only in 5 hours"),
+        (timedelta(minutes=4), ""),  # the clocks of two machines differ
+        (timedelta(0), ""),
+    ],
+)
+def test_a_certificate_that_is_not_valid_yet_is_told_and_served_if_there_is_no_other(
+    begins_in: timedelta, words: str
+) -> None:
+    new = _pair("shop.test", until=LATER + timedelta(days=90), begin=NOW + begins_in)
+    compilation = _shop(*new)
+    assert codes(compilation) == (["certificate_not_yet_valid"] if words else [])
+    assert all(words in fault.message and fault.severity == Severity.WARNING for fault in compilation.faults)
+    assert compilation.snapshot.certificates["shop.test"].chain_pem == new[0]
+    old = _pair("shop.test")
+    before = _shop(*old).snapshot
+    expected = old[0] if words else new[0]
+    assert _shop(*new, previous=before).snapshot.certificates["shop.test"].chain_pem == expected
+
+
+def test_a_file_whose_certificate_is_not_valid_yet_waits_for_its_time() -> None:
+    old, new = _files("shop.test"), PemPair("site.pem", "site.key", *_pair("shop.test", begin=NOW + timedelta(days=1)))
+    before = compiled(certificates=Certificates(default=old)).snapshot
+    after = compiled(certificates=Certificates(default=new), previous=before)
+    assert codes(after) == ["certificate_not_yet_valid"]
+    assert after.snapshot.default_certificate == before.default_certificate
+    alone = compiled(certificates=Certificates(default=new)).snapshot.default_certificate
+    assert alone is not None
+    assert alone.chain_pem == new.chain_pem
+
+
+@pytest.mark.parametrize("jump", [timedelta(days=4000), timedelta(days=-4000)], ids=["forward", "backward"])
+def test_a_clock_that_jumps_and_comes_back_changes_nothing_for_good(jump: timedelta) -> None:
+    objects = parsed(
+        "\n---\n".join(
+            json.dumps(each)
+            for each in (
+                tls_secret("tls", *_pair("shop.test")),
+                ingress(tls=[{"hosts": ["shop.test"], "secretName": "tls"}], rules=[rule("shop.test")]),
+            )
+        )
+    )
+    compiler = Compiler()
+    before = compiler.compile(objects, {}, options())
+    wrong = compiler.compile(objects, {}, options(now=NOW + jump), before.snapshot)
+    assert len(wrong.faults) == len(before.faults) + 1
+    after = compiler.compile(objects, {}, options(), wrong.snapshot)
+    assert after.snapshot.certificates == before.snapshot.certificates != {}
+    assert after.faults == before.faults
 
 
 def test_a_secret_is_judged_once_however_many_hosts_use_it() -> None:

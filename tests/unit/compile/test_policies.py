@@ -6,21 +6,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingressd.compile.policies import GUARDS, NGINX, NOT_BUILT, OURS, Policy, read_policy, site_of
+from ingressd.compile.policies import NGINX, OURS, Policy, read_policy, site_of
+from ingressd.compile.references import References
 from ingressd.errors import Fault, Severity
 from ingressd.filters.registry import ANNOTATIONS
+from ingressd.filters.unsupported import GUARDS, LEFT_OUT
 from tests.unit.compile.manifests import backend, compiled, ingress, options, path, resources, rule, service
 
 
 def _read(annotations: dict[str, str]) -> tuple[Policy, list[Fault]]:
     faults: list[Fault] = []
-    (resource,) = resources(ingress(annotations=annotations, rules=[rule("a.test")])).ingresses
-    return read_policy(resource, faults), faults
+    known = resources(ingress(annotations=annotations, rules=[rule("a.test")]))
+    (resource,) = known.ingresses
+    references = References(resource, known, lambda name, annotation: None)
+    return read_policy(resource, options(), references, faults), faults
 
 
 def test_an_annotation_is_read_or_a_guard_or_not_built() -> None:
-    assert not GUARDS & NOT_BUILT
-    assert not set(ANNOTATIONS) & (GUARDS | NOT_BUILT)
+    assert not GUARDS.keys() & LEFT_OUT.keys()
+    assert not ANNOTATIONS.keys() & (GUARDS.keys() | LEFT_OUT.keys())
 
 
 @pytest.mark.parametrize("prefix", [OURS, NGINX])
@@ -38,24 +42,55 @@ def test_a_guard_that_is_not_built_closes_every_route_of_its_ingress(name: str, 
 
 
 @pytest.mark.parametrize("prefix", [OURS, NGINX])
-@pytest.mark.parametrize("name", sorted(NOT_BUILT))
+@pytest.mark.parametrize("name", sorted(LEFT_OUT))
 def test_any_other_annotation_that_is_not_built_is_named_and_closes_nothing(name: str, prefix: str) -> None:
     policy, (fault,) = _read({f"{prefix}{name}": "value"})
-    assert policy == Policy({})
+    assert (policy.values, policy.denied) == ({}, "")
     assert (fault.severity, fault.code) == (Severity.WARNING, "annotation_unsupported")
     assert f"{prefix}{name}" in fault.message
 
 
 @settings(deadline=None)
-@given(st.sampled_from(sorted({*ANNOTATIONS, *GUARDS, *NOT_BUILT})), st.sampled_from([OURS, NGINX]), st.data())
+@given(st.sampled_from(sorted({*ANNOTATIONS, *GUARDS, *LEFT_OUT})), st.sampled_from([OURS, NGINX]), st.data())
 def test_a_letter_that_is_missing_is_found(name: str, prefix: str, data: st.DataObject) -> None:
     place = data.draw(st.integers(1, len(name) - 2))
     wrong = name[:place] + name[place + 1 :]
-    if wrong in {*ANNOTATIONS, *GUARDS, *NOT_BUILT}:
+    if wrong in {*ANNOTATIONS, *GUARDS, *LEFT_OUT}:
         return
-    _, (fault,) = _read({f"{prefix}{wrong}": "true"})
-    assert fault.code == "annotation_unknown"
+    policy, (fault,) = _read({f"{prefix}{wrong}": "true"})
     assert fault.hint.startswith(f"did you mean {prefix}")
+    meant = fault.hint.removeprefix(f"did you mean {prefix}").removesuffix("?")
+    guards = meant in GUARDS or (meant in ANNOTATIONS and ANNOTATIONS[meant].guard)
+    assert fault.code == ("annotation_guard_unknown" if guards else "annotation_unknown")
+    assert bool(policy.denied) is guards
+
+
+@pytest.mark.parametrize("prefix", [OURS, NGINX])
+@pytest.mark.parametrize(
+    ("wrong", "meant"),
+    [
+        ("whitelist-source-rang", "whitelist-source-range"),
+        ("allowlist-sourcerange", "allowlist-source-range"),
+        ("deny-list-source-range", "denylist-source-range"),
+        ("auth-ulr", "auth-url"),
+        ("auth-tpye", "auth-type"),
+        ("auth-tls-verify-clients", "auth-tls-verify-client"),
+        ("satisfies", "satisfy"),
+    ],
+)
+def test_a_misspelled_guard_closes_every_route_of_its_ingress(wrong: str, meant: str, prefix: str) -> None:
+    annotations = {f"{prefix}{wrong}": "10.0.0.0/8"}
+    compilation = compiled(service(), ingress(annotations=annotations, rules=[rule("a.test", path(), path("/x"))]))
+    assert [wrong in row.route.denied for row in compilation.routes] == [True, True]
+    (fault,) = compilation.faults
+    assert (fault.severity, fault.code) == (Severity.ERROR, "annotation_guard_unknown")
+    assert fault.hint == f"did you mean {prefix}{meant}?"
+
+
+@pytest.mark.parametrize("name", ["quite-another-thing", "ssl-redirct", "rewrite-targets"])
+def test_an_annotation_that_looks_like_no_guard_closes_nothing(name: str) -> None:
+    policy, (fault,) = _read({f"{NGINX}{name}": "x"})
+    assert (policy.denied, fault.severity, fault.code) == ("", Severity.WARNING, "annotation_unknown")
 
 
 def test_annotations_of_others_are_none_of_ours() -> None:
@@ -66,7 +101,8 @@ def test_annotations_of_others_are_none_of_ours() -> None:
         "kubernetes.io/ingress.class": "nginx",
         "x.ingressd.dev/ssl-redirect": "false",
     }
-    assert _read(others) == (Policy({}), [])
+    policy, faults = _read(others)
+    assert (policy.values, policy.denied, faults) == ({}, "", [])
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from ingressd.compile.service_names import NEAR_NAMES, ServiceNames
 from ingressd.discovery.base import Answer, Query
@@ -72,8 +69,8 @@ def test_every_backend_that_names_a_missing_service_is_told_about_where_it_stand
 
 
 def test_a_pool_has_the_limits_and_the_scheduler_of_the_operator() -> None:
-    pool = _pool(service(), limits=Limits(connect_s=1.5, read_gap_s=2.5, send_gap_s=3.5), scheduler="wrr")
-    assert (pool.connect_s, pool.read_gap_s, pool.send_gap_s, pool.scheduler) == (1.5, 2.5, 3.5, "wrr")
+    pool = _pool(service(), limits=Limits(connect_s=1.5), scheduler="wrr")
+    assert (pool.connect_s, pool.scheduler) == (1.5, "wrr")
     assert _pool(service(annotations={"ingressd.dev/scheduler": "rr"}), scheduler="wrr").scheduler == "rr"
 
 
@@ -140,23 +137,55 @@ def test_the_annotations_of_a_service_come_before_the_settings(
     assert compilation.queries == (set() if query is None else {query})
 
 
-# What an ExternalName may not reach.
+# What an ExternalName may not reach, and what nobody may.
 
 EXTERNAL = service(type="ExternalName", externalName="api.example.com", ports=[])
 QUERY = Query("dns", "api.example.com", 80)
-REFUSED = [ipaddress.ip_network(each) for each in ("127.0.0.0/8", "169.254.0.0/16", "::1/128", "fe80::/10")]
+METADATA = ("169.254.169.254", "fe80::1", "fd00:ec2::254", "168.63.129.16", "0.0.0.0", "64:ff9b::a9fe:a9fe")
 
 
-@settings(deadline=None)
-@given(st.one_of(st.ip_addresses(), *(st.ip_addresses(network=network) for network in REFUSED)))
-def test_an_external_name_reaches_every_address_but_loopback_and_link_local(
-    address: ipaddress.IPv4Address | ipaddress.IPv6Address,
-) -> None:
-    compilation = compiled(WEB, EXTERNAL, answers={QUERY: Answer((Endpoint(str(address), 80),))})
-    inner = getattr(address, "ipv4_mapped", None) or address
-    refused = inner.is_loopback or inner.is_link_local or inner.is_unspecified or str(inner).startswith("0.")
-    assert bool(compilation.snapshot.pools["default/web:80"].endpoints) is not refused
-    assert codes(compilation) == (["external_name_refused"] if refused else [])
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1", "::ffff:127.0.0.1", *METADATA])
+def test_an_external_name_reaches_no_loopback_no_link_local_and_no_metadata_address(address: str) -> None:
+    compilation = compiled(WEB, EXTERNAL, answers={QUERY: Answer((Endpoint(address, 80), ONE))})
+    assert compilation.snapshot.pools["default/web:80"].endpoints == (ONE,)
+    assert codes(compilation) == ["external_name_refused"]
+
+
+@pytest.mark.parametrize("address", METADATA)
+@pytest.mark.parametrize(
+    "annotations",
+    [{}, {"ingressd.dev/discovery": "dns:api.example.com"}, {"ingressd.dev/endpoints": "10.0.0.9"}],
+    ids=["its own name", "dns", "static"],
+)
+def test_no_answer_of_discovery_leads_to_a_metadata_service(annotations: dict[str, str], address: str) -> None:
+    asking = compiled(WEB, service(annotations=annotations))
+    (query,) = asking.queries
+    answers = {query: Answer((Endpoint(address, 80), ONE))}
+    compilation = compiled(WEB, service(annotations=annotations), answers=answers)
+    assert compilation.snapshot.pools["default/web:80"].endpoints == (ONE,)
+    assert codes(compilation) == ["address_refused"]
+    allowed = _pool(service(annotations=annotations), answers=answers, external_name_allow=(address,))
+    assert len(allowed.endpoints) == 2
+
+
+def test_a_slice_of_names_leads_to_no_metadata_service() -> None:
+    named = {**slice_of(addresses=["api.example.com"]), "addressType": "FQDN"}
+    answers = {Query("dns", "api.example.com", 8080): Answer((Endpoint("169.254.169.254", 8080),))}
+    compilation = compiled(WEB, service(), named, answers=answers)
+    pool = compilation.snapshot.pools["default/web:80"]
+    assert (pool.endpoints, pool.problem) == ((), "api.example.com leads only to addresses that it may not reach")
+    assert codes(compilation) == ["address_refused"]
+
+
+def test_a_written_address_that_is_refused_is_named_where_it_stands_and_the_others_are_used() -> None:
+    written = slice_of(addresses=["10.0.0.1", "169.254.169.254"])
+    compilation = compiled(WEB, service(), written)
+    assert [each.address for each in compilation.snapshot.pools["default/web:80"].endpoints] == ["10.0.0.1"]
+    (fault,) = compilation.faults
+    assert (fault.code, fault.kind, fault.severity) == ("address_refused", "EndpointSlice", "error")
+    assert fault.hint == "if you mean it: --external-name-allow 169.254.169.254"
+    alone = compiled(WEB, service(), slice_of(addresses=["169.254.169.254"])).snapshot.pools["default/web:80"]
+    assert alone.problem == "web leads only to addresses that it may not reach"
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "169.254.169.254", "::1", "fe80::1", "::ffff:169.254.169.254"])
@@ -166,10 +195,10 @@ def test_what_is_allowed_by_the_operator_is_reached(address: str) -> None:
     assert _pool(EXTERNAL, answers=answers, external_name_allow=networks).endpoints
     refused = _pool(EXTERNAL, answers=answers, external_name_allow=("10.0.0.0/8",))
     assert refused.endpoints == ()
-    assert refused.problem == "api.example.com leads to loopback or link-local addresses only"
+    assert refused.problem == "api.example.com leads only to addresses that it may not reach"
 
 
-def test_the_addresses_of_other_services_are_not_refused() -> None:
+def test_loopback_addresses_of_other_services_are_not_refused() -> None:
     local = Answer((Endpoint("127.0.0.1", 80),))
     assert _pool(service(), answers={ASKED: local}).endpoints == local.endpoints
     assert _pool(service(), slice_of(addresses=["127.0.0.1"])).endpoints[0].key == "127.0.0.1:8080"

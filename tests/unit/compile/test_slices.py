@@ -152,3 +152,33 @@ def test_endpoints_that_nobody_uses_are_named() -> None:
         ("EndpointSlice", "other", "endpoints_unused"),
         ("Endpoints", "default", "endpoints_unused"),
     ]
+
+
+zones = st.sampled_from(["a", "b", "c"])
+hinted = st.tuples(st.booleans(), zones, st.lists(zones, max_size=2, unique=True))
+
+
+@given(st.lists(hinted, max_size=4), st.sampled_from([None, "PreferClose", "PreferSameZone", "PreferSameNode"]))
+def test_what_is_meant_for_our_zone_comes_before_what_is_in_it_and_that_before_the_rest(
+    written: list[tuple[bool, str, list[str]]], distribution: str | None
+) -> None:
+    slice_ = slice_of()
+    slice_["endpoints"] = [
+        {
+            "addresses": [f"10.0.0.{number}"],
+            "zone": zone,
+            "conditions": {"ready": ready},
+            "hints": {"forZones": [{"name": each} for each in names]},
+        }
+        for number, (ready, zone, names) in enumerate(written)
+    ]
+    read = resources(service(trafficDistribution=distribution), slice_)
+    web = read.services["default", "web"].object
+    ready = [(number, zone, names) for number, (is_ready, zone, names) in enumerate(written) if is_ready]
+    meant = [number for number, _, names in ready if "a" in names and all(names for _, _, names in ready)]
+    inside = [number for number, zone, _ in ready if zone == "a" and distribution]
+    expected = meant or inside or [number for number, _, _ in ready]
+    found = slices_of(read.slices["default", "web"], web, web.spec.ports[0], "a")
+    assert [each.address for each in found.endpoints] == [f"10.0.0.{number}" for number in expected]
+    everywhere = slices_of(read.slices["default", "web"], web, web.spec.ports[0])
+    assert len(everywhere.endpoints) == len(ready)

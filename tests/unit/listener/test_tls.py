@@ -200,6 +200,7 @@ class Acceptor:
 
     it: TlsAcceptor
     port: int
+    stats: WorkerStats
     made: list[str] = field(default_factory=list)
     writers: list[asyncio.StreamWriter] = field(default_factory=list)
 
@@ -246,7 +247,7 @@ async def acceptor(
         Gate(limits or Limits(), stats),
         stats,
     )
-    running = Acceptor(it, sock.getsockname()[1], made)
+    running = Acceptor(it, sock.getsockname()[1], stats, made)
     it.start()
     try:
         yield running
@@ -433,6 +434,74 @@ async def test_failed_handshakes_log_no_error(caplog: pytest.LogCaptureFixture) 
             await asyncio.wait_for(reader.readexactly(1 << 16), 10)
         await edge.idle()
     assert [record for record in caplog.records if record.levelno > logging.INFO] == []
+
+
+def _only(version: ssl.TLSVersion, ciphers: str) -> ssl.SSLContext:
+    context = trusting()
+    context.minimum_version = context.maximum_version = version
+    context.set_ciphers(ciphers)
+    return context
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated:DeprecationWarning")
+@on_both_loops
+async def test_a_client_whose_handshake_fails_is_told_why_and_counted() -> None:
+    refused = [
+        (_only(ssl.TLSVersion.TLSv1_1, "ALL:@SECLEVEL=0"), "alert protocol version"),
+        (_only(ssl.TLSVersion.TLSv1_2, "AES128-GCM-SHA256"), "alert handshake failure"),
+    ]
+    async with acceptor() as edge:
+        for context, alert in refused:
+            with pytest.raises(ssl.SSLError, match=alert):
+                await asyncio.open_connection("127.0.0.1", edge.port, ssl=context, server_hostname="shop.test")
+        await edge.idle()
+        assert edge.stats.handshake_failures_total == len(refused)
+
+
+@on_both_loops
+async def test_a_client_that_breaks_off_is_told_why_and_counted() -> None:
+    client, incoming, _, first = hello("shop.test")
+    async with acceptor() as edge:
+        reader, writer = await edge.raw()
+        writer.write(first + b"\x17\x03\x03\x00\x04lies")
+        incoming.write(await asyncio.wait_for(reader.read(), 10))
+        client.do_handshake()
+        with pytest.raises(ssl.SSLError, match="alert"):
+            client.read()
+        await edge.idle()
+        assert (edge.stats.handshake_failures_total, edge.stats.handshake_timeouts_total) == (1, 0)
+
+
+@on_both_loops
+async def test_a_client_that_trusts_nobody_is_counted() -> None:
+    async with acceptor() as edge:
+        with pytest.raises(ssl.SSLError):
+            await asyncio.open_connection(
+                "127.0.0.1", edge.port, ssl=ssl.create_default_context(), server_hostname="shop.test"
+            )
+        await edge.idle()
+        assert edge.stats.handshake_failures_total == 1
+
+
+@on_both_loops
+async def test_no_tls_and_no_certificate_count_as_failures_and_a_client_without_a_word_does_not() -> None:
+    async with acceptor(store(default=None)) as edge:
+        for first in (b"GET / HTTP/1.1\r\n\r\n", bytes(100)):
+            reader, writer = await edge.raw()
+            writer.write(first)
+            await ended(reader)
+        await edge.idle()
+        assert edge.stats.handshake_failures_total == 2
+        with pytest.raises(ssl.SSLError):
+            await edge.tls("other.test")
+        await edge.idle()
+        assert edge.stats.handshake_failures_total == 3
+        _, writer = await edge.raw()
+        await edge.busy(1)
+        abort(writer)
+        await edge.tls("shop.test")
+        await edge.idle()
+        assert edge.stats.handshake_failures_total == 3
 
 
 @on_both_loops

@@ -77,9 +77,34 @@ items:
 def test_a_mark_is_the_position_that_would_be_found(text: str, locs: list[Loc]) -> None:
     root = yaml.compose(text, Loader=yaml.CSafeLoader)
     assert root is not None
-    found = marks(root)
+    found = marks(root, text)
     assert list(found) == locs
     assert found == {loc: Origin("f.yaml", 1, text).position(loc) for loc in locs}
+
+
+ODD = """\
+a: "x\u2028y\u2029z\x85"  # é\u2028
+spec:
+  rules:
+  - http:
+      paths:
+      - path: "/\u2028"
+      - path: /b
+"""
+
+
+def test_only_what_ends_a_line_in_an_editor_counts() -> None:
+    paths: Loc = ("spec", "rules", 0, "http", "paths")
+    origin = Origin("f.yaml", 1, ODD)
+    assert origin.position(("spec",)) == Position(2, 1)
+    assert origin.position((*paths, 1)) == Position(7, 7 + 2)
+    root = yaml.compose(ODD, Loader=yaml.CSafeLoader)
+    assert root is not None
+    assert marks(root, ODD) == {(*paths, index): origin.position((*paths, index)) for index in range(2)}
+
+
+def test_columns_count_from_the_line_that_an_editor_shows() -> None:
+    assert Origin("f.yaml", 1, '{a: "x\u2028y", b: 1}').position(("b",)) == Position(1, 15)
 
 
 def test_a_mark_is_believed_and_moves_with_its_document() -> None:

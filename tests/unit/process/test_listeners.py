@@ -113,6 +113,60 @@ def test_fewer_sockets_than_workers_are_shared_and_more_are_all_used() -> None:
         sock.close()
 
 
+# The DNS server: two sockets on one port.
+
+DNS = replace(LOOPBACK, http_port=OFF, https_port=OFF, admin_port=OFF, dns_port=0)
+
+
+def test_the_dns_server_has_the_same_port_for_both_transports() -> None:
+    listeners = open_listeners(DNS, {})
+    datagrams, stream = listeners.dns
+    assert (datagrams.type, stream.type) == (socket.SOCK_DGRAM, socket.SOCK_STREAM)
+    assert datagrams.getsockname() == stream.getsockname()
+    assert listeners.resolved(DNS).dns_port == stream.getsockname()[1]
+    assert str(listeners) == f"dns=127.0.0.1:{stream.getsockname()[1]}"
+    listeners.close()
+    assert datagrams.fileno() == stream.fileno() == -1
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_DGRAM, socket.SOCK_STREAM])
+def test_a_dns_port_that_is_taken_for_one_transport_is_one_clear_line(kind: socket.SocketKind) -> None:
+    with socket.socket(socket.AF_INET, kind) as taken:
+        taken.bind(("127.0.0.1", 0))
+        if kind == socket.SOCK_STREAM:
+            taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(StartupError, match=rf"cannot listen on 127\.0\.0\.1:{port}: .*another with --dns-port"):
+            open_listeners(replace(DNS, http_port=0, dns_port=port), {})
+
+
+def test_a_free_port_is_looked_for_until_both_transports_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, refused = module._listen, 3
+
+    def listen(host: str, port: int, option: str, *, shared: bool) -> socket.socket:
+        nonlocal refused
+        refused -= 1
+        if refused > 0:
+            raise StartupError("taken")
+        return real(host, port, option, shared=shared)
+
+    monkeypatch.setattr(module, "_listen", listen)
+    listeners = open_listeners(DNS, {})
+    assert refused <= 0
+    listeners.close()
+
+
+def test_an_upgrade_keeps_the_sockets_of_the_same_dns_port() -> None:
+    listeners = open_listeners(DNS, {})
+    assert listeners.kept(DNS, replace(DNS, http_port=8080))["dns"] == listeners.dns
+    assert "dns" not in listeners.kept(DNS, replace(DNS, dns_bind="::1"))
+    same = open_listeners(DNS, listeners.kept(DNS, DNS))
+    listeners.close_beside(same)
+    assert same.dns[0].fileno() >= 0
+    listeners.close_beside(Listeners())
+    assert same.dns[0].fileno() == -1
+
+
 # Socket activation.
 
 

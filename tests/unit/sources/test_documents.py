@@ -67,6 +67,17 @@ def test_a_key_that_is_written_twice_names_both_lines_of_the_file() -> None:
     assert fault.message == "the key `a` is written twice, the first time in line 9"
 
 
+def test_a_key_that_is_written_twice_names_both_lines_when_its_document_moves() -> None:
+    broken = "---\na: 1\nb: 2\na: 3\n"
+    before = read_documents("f.yaml", f"{service('a')}{broken}")
+    for lines in ("", "# one\n", "# one\n# two\n# three\n", ""):
+        before = read_documents("f.yaml", f"{lines}{service('a')}{broken}", before)
+        (fault,) = before[1].faults
+        assert fault.line == 11 + lines.count("\n")
+        assert fault.message.endswith(f"the first time in line {9 + lines.count(chr(10))}")
+        assert before[1].reading.faults == before[1].faults
+
+
 def test_an_unchanged_document_is_the_same_object() -> None:
     text = f"{service('a')}---\n{service('b')}"
     before = read_documents("f.yaml", text)

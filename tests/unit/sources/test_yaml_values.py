@@ -144,6 +144,34 @@ def test_a_mistake_has_its_place_and_a_way_out(
     assert hint in refused.hint
 
 
+ODD = '# \u2028\nq: "\x85\u2028 \u2029"\n'
+"""Two lines for an editor, and six for YAML 1.1."""
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "line", "column"),
+    [
+        ("a: 1\nb: 1\na: 2\n", "yaml_duplicate_key", 5, 1),
+        ("a: !mine {}", "yaml_tag", 3, 4),
+        ("a: b: c", "yaml_syntax", 3, 5),
+        ("a: 1\n\tb: 1", "yaml_syntax", 4, 1),
+        ("a: [1, 2\n\n", "yaml_syntax", 3, 4),
+        ("a: \x07", "yaml_character", 3, 4),
+        (f"a: {'[' * 70}", "yaml_depth", 3, 67),
+        ("a: '\u2028' b", "yaml_syntax", 3, 8),
+    ],
+)
+def test_behind_a_line_separator_a_mistake_has_the_place_that_an_editor_shows(
+    text: str, code: str, line: int, column: int
+) -> None:
+    refused = refusal(ODD + text)
+    assert (refused.code, refused.line, refused.column) == (code, line, column)
+
+
+def test_the_first_of_two_keys_has_the_line_that_an_editor_shows_too() -> None:
+    assert refusal(f"{ODD}a: 1\nb: 1\na: 2\n").earlier == 3
+
+
 def test_a_key_that_is_written_twice_tells_of_the_first() -> None:
     assert refusal("x: 1\na: 1\nb: 2\na: 3").earlier == 2
     assert refusal("a: ~\na: ~").earlier == 1

@@ -1,0 +1,145 @@
+"""What Services open: tests/golden has the cases; here is what needs more than one run, or many Services."""
+
+from __future__ import annotations
+
+import errno
+from typing import Any
+
+import pytest
+
+from ingressd.compile.compiler import Compiler
+from ingressd.compile.node_ports import FIRST, LAST
+from ingressd.compile.options import OwnPort, StreamOptions
+from ingressd.compile.port_faults import PortProblem
+from ingressd.errors import Severity
+from tests.unit.compile.manifests import Object, codes, compiled, options, resources, service
+
+CLUSTER = StreamOptions(cluster_ips=True)
+
+
+def _node(name: str, **port: Any) -> Object:
+    return service(name, type="NodePort", ports=[{"port": 80, **port}], annotations={"ingressd.dev/endpoints": "10.0.0.1"})
+
+
+def _published(*objects: Object, compiler: Compiler, **changes: Any) -> list[str]:
+    return sorted(compiler.compile(resources(*objects), {}, options(**changes)).snapshot.streams)
+
+
+def test_a_node_port_that_is_not_written_stays_when_others_come_and_is_shown() -> None:
+    compiler = Compiler()
+    (before,) = _published(_node("web"), compiler=compiler)
+    assert FIRST <= int(before.rpartition(":")[2]) <= LAST
+    number = int(before.rpartition(":")[2])
+    assert before in _published(_node("a"), _node("web"), _node("z"), compiler=compiler)
+    # Somebody writes it as theirs: that counts.
+    after = compiler.compile(resources(_node("other", nodePort=number), _node("web")), {}, options())
+    assert codes(after) == []
+    assert after.snapshot.streams[before].service == "other"
+    row = next(row for row in after.services if row.name == "web").as_dict()
+    (other,) = row["node_ports"]
+    assert other != number
+    assert row["ports"][0]["node_port"] == other
+    assert row["listeners"] == [
+        {"protocol": "TCP", "address": "0.0.0.0", "port": other, "role": "nodePort", "bound": True}
+    ]
+
+
+def test_a_virtual_address_is_shown_and_stays_when_options_change() -> None:
+    compiler = Compiler()
+    first = compiler.compile(resources(service("web")), {}, options(streams=CLUSTER))
+    address = first.services[0].as_dict()["cluster_ip"]
+    assert address.startswith("127.96.")
+    assert [*first.snapshot.streams] == [f"tcp://{address}:80"]
+    again = compiler.compile(resources(service("a"), service("web")), {}, options(streams=CLUSTER, scheduler="lc"))
+    assert again.services[1].as_dict()["cluster_ip"] == address
+
+
+def test_what_did_not_change_is_the_same_object_in_the_next_snapshot() -> None:
+    compiler = Compiler()
+    first = compiler.compile(resources(_node("a", nodePort=30001)), {}, options())
+    second = compiler.compile(
+        resources(_node("a", nodePort=30001), _node("b", nodePort=30002)), {}, options(), first.snapshot
+    )
+    assert second.snapshot.streams["tcp://0.0.0.0:30001"] is first.snapshot.streams["tcp://0.0.0.0:30001"]
+
+
+@pytest.mark.parametrize(
+    ("own", "address", "refused"),
+    [
+        (OwnPort("--http-port", "0.0.0.0", 30080), "0.0.0.0", True),
+        (OwnPort("--http-port", "127.0.0.1", 30080), "0.0.0.0", True),
+        (OwnPort("--http-port", "0.0.0.0", 30080), "127.0.0.1", True),
+        (OwnPort("--http-port", "::", 30080), "127.0.0.1", True),
+        (OwnPort("--http-port", "127.0.0.1", 30080), "127.0.0.2", False),
+        (OwnPort("--http-port", "::1", 30080), "0.0.0.0", False),
+        (OwnPort("--http-port", "0.0.0.0", 30081), "0.0.0.0", False),
+    ],
+)
+def test_the_programs_own_ports_win_where_they_meet(own: OwnPort, address: str, refused: bool) -> None:
+    compilation = compiled(_node("web", nodePort=30080), streams=StreamOptions(address=address, own=(own,)))
+    assert bool(compilation.snapshot.streams) is not refused
+    assert codes(compilation) == (["port_taken"] if refused else [])
+    assert all("--http-port" in fault.message for fault in compilation.faults)
+
+
+def test_only_a_port_that_is_for_udp_too_wins_over_udp() -> None:
+    node = _node("web", nodePort=30053, protocol="UDP")
+    tcp = OwnPort("--http-port", "0.0.0.0", 30053)
+    assert codes(compiled(node, streams=StreamOptions(own=(tcp,)))) == []
+    assert codes(compiled(node, streams=StreamOptions(own=(tcp._replace(udp=True),)))) == ["port_taken"]
+
+
+def test_a_virtual_address_does_not_mind_who_listens_on_every_address() -> None:
+    own = OwnPort("--http-port", "0.0.0.0", 80)
+    compilation = compiled(
+        service("web"),
+        service("balancer", type="LoadBalancer", ports=[{"port": 81, "nodePort": 30081}]),
+        service("other", ports=[{"port": 81}]),
+        streams=StreamOptions(cluster_ips=True, own=(own,)),
+    )
+    assert codes(compilation) == []
+    assert len(compilation.snapshot.streams) == 5
+
+
+def test_there_are_no_more_virtual_addresses_than_descriptors() -> None:
+    many = [service(f"s{number:02}") for number in range(20)]
+    compilation = compiled(*many, streams=StreamOptions(cluster_ips=True, most_cluster_listeners=15))
+    assert len(compilation.snapshot.streams) == 15
+    (fault,) = compilation.faults
+    assert (fault.code, fault.name) == ("cluster_ips_limit", "s15")
+    assert "and 4 more ports of Services" in fault.message
+
+
+def test_a_full_network_is_told_for_each_service_without_an_address() -> None:
+    many = [service(f"s{number}") for number in range(7)]
+    compilation = compiled(*many, streams=StreamOptions(cluster_ips=True, cluster_cidr="127.99.0.0/29"))
+    assert len(compilation.snapshot.streams) == 5
+    assert codes(compilation) == ["cluster_ips_exhausted"] * 2
+
+
+def test_a_port_that_could_not_be_opened_is_a_fault_where_it_is_written() -> None:
+    compilation = compiled(_node("a", nodePort=30001), _node("b", nodePort=30002), _node("c", nodePort=30003))
+    judged = compilation.with_problems(
+        {
+            "tcp://0.0.0.0:30001": PortProblem(errno.EADDRINUSE, "redis-server (process 4711)"),
+            "tcp://0.0.0.0:30002": PortProblem(errno.EACCES),
+            "tcp://0.0.0.0:30003": PortProblem(errno.EMFILE),
+            "tcp://0.0.0.0:30009": PortProblem(errno.EADDRINUSE),
+        }
+    )
+    assert [(fault.code, fault.severity, fault.name) for fault in judged.faults] == [
+        ("port_held", Severity.ERROR, "a"),
+        ("port_forbidden", Severity.ERROR, "b"),
+        ("port_unavailable", Severity.ERROR, "c"),
+    ]
+    assert "nodePort 30001/TCP of Service default/a cannot be opened on 0.0.0.0:30001" in judged.faults[0].message
+    assert "redis-server (process 4711) has it" in judged.faults[0].message
+    assert all(fault.line for fault in judged.faults)
+    assert [row.as_dict()["listeners"][0]["bound"] for row in judged.services] == [False] * 3
+    assert compilation.with_problems({}) is compilation
+
+
+def test_a_holder_that_is_not_known_is_another_process() -> None:
+    compilation = compiled(_node("a", nodePort=30001))
+    (fault,) = compilation.with_problems({"tcp://0.0.0.0:30001": PortProblem(errno.EADDRINUSE)}).faults
+    assert "another process has it" in fault.message
