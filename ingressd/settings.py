@@ -97,6 +97,12 @@ class Settings:
     """A further prefix of annotations, without its slash, that means what `ingressd.dev` means."""
     regex_scope: str = "ingress"
     """Of which paths one Ingress makes regular expressions: its own, or with `host` all of its hosts."""
+    allowed_response_headers: tuple[str, ...] = ()
+    """Fields that custom-headers may set."""
+    plugins: tuple[str, ...] = ()
+    """Python files with filters that Ingresses may name."""
+    limit_status: int = 503
+    """Status above a limit-rps and its kin: 503 as in ingress-nginx, or 429."""
     default_backend: str = ""
     """NAMESPACE/SERVICE:PORT that takes what no rule takes; empty = 404."""
     drain_timeout_s: float = 25.0

@@ -90,7 +90,7 @@ def _requests(pieces: list[bytes]) -> Outcome:
     def message(data: bytes) -> tuple[Any, Any] | None:
         head = reader.feed(data)
         if head is None:
-            assert len(reader._partial) <= _LIMITS.request_head_bytes + len(data)
+            assert len(reader.partial) <= _LIMITS.request_head_bytes + len(data)
             return None
         said = head.block.fields
         framing = request_framing(head.minor, said)

@@ -69,10 +69,16 @@ def _settings(paths: Sequence[str] | None, given: Mapping[str, Any]) -> Settings
 def _compile(settings: Settings) -> Compilation:
     from ingressd.compile.compiler import compile_snapshot
     from ingressd.compile.options import CompileOptions
+    from ingressd.errors import StartupError
+    from ingressd.filters import plugins
     from ingressd.process.certificates import CertificateReader
     from ingressd.settings import OFF
     from ingressd.sources.files import FileSource
 
+    try:
+        plugins.load(settings.plugins)
+    except StartupError as problem:
+        fail(str(problem))
     now = datetime.now(UTC)
     https_port = None if settings.https_port == OFF else settings.https_port
     options = CompileOptions.from_settings(settings, https_port, now, CertificateReader(settings).read(now))

@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from ingressd.admin.token import TOKEN_WORDS, is_token
 from ingressd.balancing.registry import SCHEDULERS
 from ingressd.compile.health import detection_of
+from ingressd.http.fields import valid_name
 from ingressd.settings import OFF, Limits
 
 _BACKEND = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?/[a-z]([a-z0-9-]*[a-z0-9])?:[a-z0-9]([a-z0-9-]*[a-z0-9])?")
@@ -84,6 +85,25 @@ def _domain(value: str) -> str:
     if len(name) > _DOMAIN_CHARACTERS or not _DOMAIN.fullmatch(name):
         raise ValueError(f"{value!r} is not a DNS name such as cluster.local")
     return name
+
+
+def _prefix(value: str) -> str:
+    name = value.removesuffix("/")
+    if name and not _DOMAIN.fullmatch(name):
+        raise ValueError(f"{value!r} is not a prefix of annotations such as ingress.example.com")
+    return name
+
+
+def _field_name(value: str) -> str:
+    if not valid_name(value.encode("ascii", "replace")):
+        raise ValueError(f"{value!r} is not the name of a field such as X-Frame-Options")
+    return value
+
+
+def _limit_status(value: object) -> int:
+    if str(value).strip() not in {"503", "429"}:
+        raise ValueError("the status above a limit is 503 or 429")
+    return int(str(value))
 
 
 def _zone(value: str) -> str:
@@ -179,6 +199,9 @@ Backend = Annotated[str, AfterValidator(_backend)]
 User = Annotated[str, AfterValidator(_user)]
 Outliers = Annotated[str, AfterValidator(_outliers)]
 Domain = Annotated[str, AfterValidator(_domain)]
+Prefix = Annotated[str, AfterValidator(_prefix)]
+FieldNames = Annotated[tuple[Annotated[str, AfterValidator(_field_name)], ...], BeforeValidator(_items(","))]
+LimitStatus = Annotated[int, BeforeValidator(_limit_status)]
 Zone = Annotated[str, AfterValidator(_zone)]
 OptionalAddress = Annotated[str, AfterValidator(_optional_address)]
 ClusterCidr = Annotated[str, AfterValidator(_cluster_cidr)]
@@ -207,6 +230,10 @@ TYPES: Mapping[str, Any] = {
     "classless": bool,
     "default_backend": Backend,
     "drain_timeout_s": Seconds,
+    "annotations_prefix": Prefix,
+    "limit_status": LimitStatus,
+    "plugins": Paths,
+    "allowed_response_headers": FieldNames,
     "proxy_mode": one_of(["nftables", "iptables", "ipvs"]),
     "regex_scope": one_of(["ingress", "host"]),
     "scheduler": one_of([*SCHEDULERS, "auto"]),

@@ -67,7 +67,7 @@ class _Memory:
 
     def turn(self) -> None:
         """A run begins."""
-        for kept in (self.judged, self.secrets, self.rules, self.hosts, self.backends, self.streams):
+        for kept in (self.judged, self.secrets, self.rules, self.hosts, self.backends):
             kept.turn()
 
 

@@ -81,10 +81,11 @@ def _alias(name: str, host: VirtualHost) -> VirtualHost:
 
 
 def _moved(route: Route, name: str) -> Route:
-    owner, _, rest = route.id.partition(f"{route.host} ")
+    words = route.id.split(" ")
+    words[words.index(route.host)] = name
     return replace(
         route,
-        id=f"{owner}{name} {rest}",
+        id=" ".join(words),
         host=name,
         alternatives=tuple(replace(each, route=_moved(each.route, name)) for each in route.alternatives),
     )

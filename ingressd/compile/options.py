@@ -106,6 +106,8 @@ class CompileOptions:
     external_name_allow: tuple[str, ...] = ()
     zone: str = ""
     annotations_prefix: str = ""
+    limit_status: int = 503
+    allowed_response_headers: tuple[str, ...] = ()
     regex_scope: str = "ingress"
     https_port: int | None = None
     """Where we listen for HTTPS; None = nowhere."""
@@ -138,6 +140,8 @@ class CompileOptions:
             external_name_allow=settings.external_name_allow,
             zone=settings.zone,
             annotations_prefix=settings.annotations_prefix,
+            limit_status=settings.limit_status,
+            allowed_response_headers=settings.allowed_response_headers,
             regex_scope=settings.regex_scope,
             https_port=https_port,
             https_redirect_port=settings.https_redirect_port,

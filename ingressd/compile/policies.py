@@ -232,7 +232,14 @@ def site_of(host: str, *, tls: bool, options: CompileOptions) -> Site:
     """Where the filters of a host's routes work."""
     # Without a port of ours, HTTPS ends in front of us, where clients expect it.
     port = options.https_redirect_port or options.https_port or HTTPS_PORT
-    return Site(host, tls, options.https_port is not None, port)
+    return Site(
+        host,
+        tls,
+        options.https_port is not None,
+        port,
+        limit_status=options.limit_status,
+        allowed_response_headers=frozenset(name.lower() for name in options.allowed_response_headers),
+    )
 
 
 def _fault(ingress: Resource[Ingress], severity: Severity, code: str, key: str, message: str, hint: str = "") -> Fault:

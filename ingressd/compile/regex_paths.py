@@ -111,5 +111,5 @@ def _goal(route: Route | None) -> tuple[str, ...]:
 
 def _shown(route: Route | None) -> str:
     if route is None:
-        return "the default backend"
+        return "no path of the host"
     return f"{route.service}:{route.port} of Ingress {route.namespace}/{route.ingress}"

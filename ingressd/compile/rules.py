@@ -181,10 +181,10 @@ class _RuleReader:
                     condition,
                     canary,
                     policy.variant,
-                    self._regex_hosts.get(host),
-                    aliases,
-                    policy.loc_of("server-alias"),
-                    www,
+                    regex=self._regex_hosts.get(host),
+                    aliases=aliases,
+                    aliases_loc=policy.loc_of("server-alias"),
+                    www=www,
                 )
                 for host, routes in placed.items()
             ),

@@ -30,6 +30,8 @@ class Opening(NamedTuple):
     """One listener that a Service wants."""
 
     listener: StreamListener
+    key: str
+    """The listener's: it is made anew whenever it is asked for."""
     pool: PoolName
     loc: Loc
     """The field of the Service that asks for it."""
@@ -117,7 +119,7 @@ class _Maker:
             idle_s=streams.idle_s,
             udp_idle_s=streams.udp_idle_s,
         )
-        return Opening(listener, pool, loc)
+        return Opening(listener, listener.key, pool, loc)
 
 
 def _notes(service: Resource[Service]) -> Iterator[Fault]:

@@ -7,6 +7,7 @@ and faults where two want the same port. The program's own ports win, then the o
 from __future__ import annotations
 
 import ipaddress
+import operator
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -61,23 +62,44 @@ class _Opened(NamedTuple):
     openings: Openings
 
 
+class _Whole(NamedTuple):
+    """A run, and what it was of."""
+
+    services: Mapping[Name, Resource[Service]]
+    streams: Streams
+    faults: list[Fault]
+
+
 class StreamMemory:
     """What the last run made, of the same options. Addresses and node ports live on when the options change."""
 
     def __init__(self, before: StreamMemory | None) -> None:
         self.opened: Kept[Resource[Service], _Opened] = Kept()
+        self.whole: _Whole | None = None
         self.cluster_ips: Mapping[Name, str] = {} if before is None else before.cluster_ips
         self.node_ports: Mapping[PortKey, int] = {} if before is None else before.node_ports
-
-    def turn(self) -> None:
-        """A run begins."""
-        self.opened.turn()
 
 
 def compile_streams(
     services: Mapping[Name, Resource[Service]], options: CompileOptions, faults: list[Fault], memory: StreamMemory
 ) -> Streams:
-    """One run."""
+    """One run. Most edits concern no Service: then it is the last one."""
+    whole = memory.whole
+    if whole is None or not _same(whole.services, services):
+        memory.opened.turn()
+        found: list[Fault] = []
+        whole = memory.whole = _Whole(services, _compiled(services, options, found, memory), found)
+    faults += whole.faults
+    return whole.streams
+
+
+def _same(before: Mapping[Name, Resource[Service]], now: Mapping[Name, Resource[Service]]) -> bool:
+    return len(before) == len(now) and all(map(operator.is_, before.values(), now.values()))
+
+
+def _compiled(
+    services: Mapping[Name, Resource[Service]], options: CompileOptions, faults: list[Fault], memory: StreamMemory
+) -> Streams:
     addresses = memory.cluster_ips = _addresses(services, options, faults, memory)
     given = memory.node_ports = _given(services.values(), options, faults, memory)
     wanting: list[tuple[Resource[Service], Openings]] = []
@@ -180,7 +202,8 @@ class _Claims:
     def add(self, service: Resource[Service], opening: Opening) -> None:
         """Give it the port, or say who has it."""
         listener = opening.listener
-        if rival := self._rival(listener):
+        key = opening.key
+        if rival := self._rival(listener, key):
             if rival != listener.pool:
                 self._refuse(service, opening, rival)
             return
@@ -191,8 +214,8 @@ class _Claims:
             self._cluster_listeners += 1
         else:
             self._by_port.setdefault((listener.protocol, listener.port), []).append(listener)
-        self.listeners[listener.key] = listener
-        self.origins[listener.key] = Origin(service, opening.loc)
+        self.listeners[key] = listener
+        self.origins[key] = Origin(service, opening.loc)
         self.pools[opening.pool] = None
 
     def close(self) -> None:
@@ -206,14 +229,14 @@ class _Claims:
             hint = "raise the limit of open files: ulimit -n, LimitNOFILE="
             self._faults.append(first.fault(Severity.ERROR, "cluster_ips_limit", message, hint, ("spec",)))
 
-    def _rival(self, listener: StreamListener) -> str:
+    def _rival(self, listener: StreamListener, key: str) -> str:
         """Who has the port already, in words; the listener's own pool when that is served there; empty = nobody."""
         alone = listener.role == CLUSTER_IP
         for own in self._own:
             same = own.port == listener.port and (own.udp or listener.protocol == TCP)
             if same and _meet(own.address, listener.address, exactly=alone):
                 return f"ingressd's own {own.flag}"
-        exact = self.listeners.get(listener.key)
+        exact = self.listeners.get(key)
         others = () if alone else self._by_port.get((listener.protocol, listener.port), ())
         for other in others if exact is None else (exact,):
             if _meet(other.address, listener.address, exactly=False):

@@ -71,6 +71,12 @@ class AddressRanges:
         return (self.v4 if len(packed) == 4 else self.v6).hold(int.from_bytes(packed, "big"))
 
 
+def among(ranges: Iterable[AddressRanges], address: str) -> bool:
+    """Whether `address` is in one of them; what is no address is in none."""
+    packed = packed_address(address)
+    return packed is not None and any(each.hold(packed) for each in ranges)
+
+
 def packed_address(text: str) -> bytes | None:
     """4 or 16 octets; None for what is no address."""
     try:

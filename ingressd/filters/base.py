@@ -118,6 +118,10 @@ class Request(Protocol):
         """The local port of the client's connection."""
 
     @property
+    def has_body(self) -> bool:
+        """A body comes after the head."""
+
+    @property
     def request_id(self) -> str:
         """Its X-Request-ID."""
 
@@ -325,8 +329,10 @@ class Site:
     """Id of the route's pool."""
     nginx: bool = False
     """The Ingress was written for ingress-nginx: its class or one of its annotations says so."""
-    http_port: int | None = None
-    """Where we listen for HTTP; None = nowhere."""
+    allowed_response_headers: frozenset[str] = frozenset()
+    """Lower case: what custom-headers may set."""
+    limit_status: int = 503
+    """Above a limit, unless the Ingress says another one."""
     lookup: Lookup | None = field(default=None, compare=False, repr=False)
 
 

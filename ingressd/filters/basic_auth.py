@@ -24,6 +24,7 @@ from ingressd.filters.offloaded import Offloaded
 from ingressd.filters.recent import Recent
 
 REALM = "Authentication Required"
+BASIC, DIGEST = "basic", "digest"
 FILE, MAP = "auth-file", "auth-map"
 FILE_KEY = "auth"
 """Key of the Secret that has the lines."""
@@ -139,12 +140,6 @@ class BasicAuth:
         )
 
 
-def _type(text: str) -> str:
-    if text == "digest":
-        raise ValueError('"basic": Digest authentication is not supported')
-    return choice("basic")(text)
-
-
 def _realm(text: str) -> str:
     if _printable(text.strip()):
         return text.strip()
@@ -163,7 +158,9 @@ def users_of(values: Mapping[str, Any], site: Site) -> BasicAuth | None:
     if "auth-type" not in values:
         if secret_name is None:
             return None
-        raise Unusable("auth-secret", "it means nothing without auth-type", 'add auth-type: "basic"')
+        raise Unusable("auth-secret", "it means nothing without a valid auth-type", 'add auth-type: "basic"')
+    if values["auth-type"] == DIGEST:
+        raise Unusable("auth-type", "Digest authentication is not supported", f'set it to "{BASIC}"')
     if secret_name is None:
         raise Unusable("auth-type", "there are no users without auth-secret", "name the Secret that has them")
     lookup = site.lookup
@@ -185,7 +182,9 @@ def users_of(values: Mapping[str, Any], site: Site) -> BasicAuth | None:
 class _Spec(FilterSpec):
     name = "basic-auth"
     annotations = (
-        Annotation("auth-type", _type, "`basic`: ask for a name and a password", "nobody is asked", guard=True),
+        Annotation(
+            "auth-type", choice(BASIC, DIGEST), "`basic`: ask for a name and a password", "nobody is asked", guard=True
+        ),
         Annotation(
             "auth-secret",
             _name,

@@ -158,7 +158,11 @@ def _names(text: str) -> tuple[str, ...]:
 
 def _signin(text: str) -> Template:
     template = Template.parse(text.strip())
-    if not re.match(r"https?://[^/]|/|\$", template.text) or not template.text.isprintable() or " " in template.text:
+    if (
+        not re.match(r"https?://[^/]|/(?!/)|\$", template.text)
+        or not template.text.isprintable()
+        or " " in template.text
+    ):
         raise ValueError('a URL, as in "https://auth.example/start"')
     return template
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from ingressd.errors import LocalReply, Reason
 from ingressd.filters.address_ranges import AddressRanges, packed_address
@@ -22,6 +22,8 @@ class IpLists:
 
     allowed: AddressRanges | None = None
     denied: AddressRanges | None = None
+    asks: ClassVar[bool] = True
+    """It depends on who asks, whom `explain` does not know."""
 
     def __str__(self) -> str:
         words = [

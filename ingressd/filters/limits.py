@@ -6,7 +6,6 @@ limits are those of an Ingress and hold for all workers together.
 
 from __future__ import annotations
 
-import ipaddress
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -14,20 +13,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ingressd.errors import LocalReply, Reason
-from ingressd.filters.base import Annotation, Filter, FilterSpec, Request, Site, boolean, choice, items, whole
+from ingressd.filters.address_ranges import AddressRanges, among
+from ingressd.filters.base import Annotation, Filter, FilterSpec, Request, Site, boolean, choice, whole
 
 BURST = 5
-STATUS = 503
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-
-def networks(text: str) -> tuple[Network, ...]:
-    """CIDRs and addresses between commas. Raises ValueError."""
-    try:
-        return tuple(ipaddress.ip_network(item, strict=False) for item in items(text))
-    except ValueError as problem:
-        raise ValueError(f'networks with commas, as in "10.0.0.0/8, 192.0.2.7": {problem}') from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +45,7 @@ class Limits:
     connections: int
     """Requests at one time; 0 = no bound."""
     rates: tuple[Rate, ...]
-    exempt: tuple[Network, ...]
+    exempt: tuple[AddressRanges, ...]
     status: int
     dry_run: bool
 
@@ -68,7 +57,7 @@ class Limits:
     def on_request(self, request: Request) -> LocalReply | None:
         """`status` for a request above one of the limits."""
         client = request.client_address
-        if self.exempt and self._is_exempt(client):
+        if self.exempt and among(self.exempt, client):
             return None
         buckets = request.services.buckets
         now = time.monotonic()
@@ -102,13 +91,6 @@ class Limits:
             headers=((b"Retry-After", retry_after),),
         )
 
-    def _is_exempt(self, client: str) -> bool:
-        try:
-            address = ipaddress.ip_address(client)
-        except ValueError:
-            return False
-        return any(address in network for network in self.exempt)
-
 
 @dataclass(frozen=True, slots=True)
 class _Leave:
@@ -128,9 +110,9 @@ class _Spec(FilterSpec):
         Annotation("limit-rps", whole(1), "requests of one client in a second", "", note="For all workers together."),
         Annotation("limit-rpm", whole(1), "requests of one client in a minute", "", note="For all workers together."),
         Annotation("limit-burst-multiplier", whole(1, 10_000), "times the rate, what may come at once", str(BURST)),
-        Annotation("limit-allowlist", networks, "clients without limits", ""),
-        Annotation("limit-whitelist", networks, "the older name of limit-allowlist", ""),
-        Annotation("limit-status", choice("503", "429"), "status above a limit", "503", native=True),
+        Annotation("limit-allowlist", AddressRanges.parse, "clients without limits", ""),
+        Annotation("limit-whitelist", AddressRanges.parse, "the older name of limit-allowlist", ""),
+        Annotation("limit-status", choice("503", "429"), "status above a limit", "as --limit-status", native=True),
         Annotation("limit-dry-run", boolean, "count what would be refused, and let it pass", "false", native=True),
     )
 
@@ -148,8 +130,8 @@ class _Spec(FilterSpec):
             owner=f"{site.namespace}/{site.ingress}",
             connections=connections,
             rates=rates,
-            exempt=(*values.get("limit-allowlist", ()), *values.get("limit-whitelist", ())),
-            status=int(values.get("limit-status", STATUS)),
+            exempt=tuple(values[name] for name in ("limit-allowlist", "limit-whitelist") if name in values),
+            status=int(values.get("limit-status", site.limit_status)),
             dry_run=values.get("limit-dry-run", False),
         )
 

@@ -20,9 +20,9 @@ from typing import Any
 MOST_CHARACTERS = 512
 MOST_STATES = 1_000
 """With the repeats written out."""
-MOST_WAYS = 64
-"""Times 16 KiB of a path, that is 20 ms at worst."""
-MOST_TRIES = 256
+MOST_WAYS = 32
+"""A path of 16 KiB then takes 30 ms at worst, and a usual one some microseconds."""
+MOST_TRIES = 128
 """Alternatives, over all ways, of which each is looked at for one character more."""
 MOST_SETS = 4_000
 _LOOKED_AROUND = 64

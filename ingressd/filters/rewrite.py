@@ -151,10 +151,10 @@ class _Spec(FilterSpec):
                 yield Unusable("x-forwarded-prefix", "it is sent beside a rewrite-target only", "set that, too")
             return
         built = self.build(values, site)
-        if isinstance(built, Rewrite) and target.captures > (groups := expression(built.pattern).groups):
+        if isinstance(built, Rewrite) and target.captures > expression(built.pattern).groups:
             yield Unusable(
                 "rewrite-target",
-                f"${target.captures} is always empty: the path {site.path} has {groups} groups in parentheses",
+                f"${target.captures} is always empty: the path {site.path} has fewer parentheses",
                 "write parentheses around the part of the path that is to be kept",
             )
 

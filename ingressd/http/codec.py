@@ -113,12 +113,13 @@ class RequestHeadReader:
     LocalReply, after which nothing more may be fed.
     """
 
-    __slots__ = ("_limits", "_lines", "_loop", "_partial", "_skipped", "leftover")
+    __slots__ = ("_limits", "_lines", "_loop", "_skipped", "leftover", "partial")
 
     def __init__(self, limits: Limits, loop: asyncio.AbstractEventLoop) -> None:
         self._limits = limits
         self._loop = loop
-        self._partial = b""
+        self.partial = b""
+        """What has come of the next head."""
         self._lines = 0
         """Line ends in the partial head."""
         self._skipped = False
@@ -128,31 +129,50 @@ class RequestHeadReader:
     @property
     def idle(self) -> bool:
         """No byte of the next head has come."""
-        return not self._partial
+        return not self.partial
 
     def feed(self, data: bytes) -> RequestHead | None:
         """The next head, or None while it is not whole."""
-        seen = len(self._partial)
+        seen = len(self.partial)
         if seen:
-            data = self._partial + data
+            data = self.partial + data
         if data.startswith(_CRLF):  # RFC 9112 2.2: at least one empty line before the request line is ignored
             data = data[2:]
             if self._skipped or data.startswith(_CRLF):
                 raise LocalReply(400, Reason.BAD_REQUEST, "empty request line", close=True)
             self._skipped = True
-        end = data.find(_HEAD_END, max(0, seen - 3))
-        if end < 0:
+        end = data.find(_HEAD_END, seen - 3 if seen > 3 else 0) + 4
+        if end < 4:
             self._keep(data, seen)
             return None
-        self._partial = b""
-        self._lines = 0
-        self._skipped = False
-        return self._whole(data, end + 4)
+        if seen or self._skipped:
+            self.partial = b""
+            self._lines = 0
+            self._skipped = False
+        limits = self._limits
+        line_end = data.find(_CRLF)
+        start = _request_lines.starts.get(data[:line_end])
+        short = line_end <= limits.request_line_bytes
+        minor = start[2] if start is not None and short else self._minor(data, line_end)
+        if end > limits.request_head_bytes:
+            raise _header_too_large("request head too large")
+        self.leftover = data[end:] if end < len(data) else b""
+        block = _request_lines.blocks.get(
+            data[line_end - 1 : end]
+        )  # with the minor version: it decides what fields mean
+        if (
+            start is None
+            or block is None
+            or len(block.lines) > limits.request_fields
+            or limits.header_line_bytes < LINE_BYTES
+        ):
+            return self._known(data, line_end, end) or self._parsed(data[:end], line_end, minor)
+        return RequestHead(start[0], start[1], minor, block)
 
     def _keep(self, start: bytes, seen: int) -> None:
         """Hold the start of a head, of which `seen` bytes were held before; garbage is refused at once."""
         limits = self._limits
-        self._partial = start
+        self.partial = start
         half = start.endswith(b"\r")  # of a line end, or of nothing that may be
         line_end = start.find(_CRLF)
         if line_end < 0:
@@ -171,15 +191,6 @@ class RequestHeadReader:
             raise _header_too_large("header line too long")
         if _NEVER_IN_A_HEAD.search(start, max(0, seen - 1)):
             raise LocalReply(400, Reason.BAD_REQUEST, "malformed request", close=True)
-
-    def _whole(self, data: bytes, end: int) -> RequestHead:
-        limits = self._limits
-        line_end = data.find(_CRLF)
-        minor = self._minor(data, line_end)
-        if end > limits.request_head_bytes:
-            raise _header_too_large("request head too large")
-        self.leftover = data[end:] if end < len(data) else b""
-        return self._known(data, line_end, end) or self._parsed(data[:end], line_end, minor)
 
     def _known(self, data: bytes, line_end: int, end: int) -> RequestHead | None:
         """The head, if every line of it is known and its target is in origin-form."""

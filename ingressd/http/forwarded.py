@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from ingressd.errors import LocalReply
@@ -18,6 +18,9 @@ from ingressd.http.fields import RequestFields
 
 _HOPS = 64
 """How many proxies back a client is looked for."""
+
+_HOSTS = 8
+"""For how many hosts the lines of one client are kept."""
 
 _ID_BYTES = 16
 _IDS = 256
@@ -103,15 +106,14 @@ class _Claims(NamedTuple):
 
 
 class ForwardedBlock:
-    """The forwarding fields of one client connection; make it when the connection opens.
+    """The forwarding fields of one client's connections to one port.
 
     Everything that stays the same from request to request is formatted once, so that `render` costs little more
-    than the request id while the host stays the same.
+    than the request id while there are few hosts.
     """
 
     __slots__ = (
         "_believed",
-        "_host",
         "_lines",
         "_origin",
         "_peer",
@@ -132,8 +134,8 @@ class ForwardedBlock:
         self._origin = Origin(self._peer, scheme)
         self._said: dict[bytes, bytes] | None = None
         self._believed: _Claims | None = None
-        self._host: bytes | None = None
-        self._lines = b""
+        self._lines: dict[bytes, bytes] = {}
+        """By host."""
 
     def origin(self, fields: RequestFields) -> Origin:
         """The client's address and scheme: the connection's, or what a trusted peer says."""
@@ -154,10 +156,13 @@ class ForwardedBlock:
         """The lines for the upstream, each with its CRLF. `host`: the valid authority of the request, or empty."""
         if self.trusted and fields.claims is not None:
             return b"%b%b\r\n" % (self._trusted_lines(fields.claims, host), request_id.encode("ascii"))
-        if host != self._host:
-            self._lines = self._own_lines(host)
-            self._host = host
-        return b"%b%b\r\n" % (self._lines, request_id.encode("ascii"))
+        lines = self._lines.get(host)
+        if lines is None:
+            lines = self._own_lines(host)
+            if len(self._lines) >= _HOSTS:
+                self._lines.clear()
+            self._lines[host] = lines
+        return lines + request_id.encode("ascii") + b"\r\n"
 
     def _own_lines(self, host: bytes) -> bytes:
         """All lines for what this connection shows by itself, up to the value of X-Request-ID."""
@@ -252,18 +257,14 @@ class ForwardedBlock:
 
 def new_request_id() -> str:
     """32 hexadecimal digits. Unique, not secret."""
-    return next(_ids)
-
-
-def _drawn() -> Iterator[str]:
-    """Random ids, drawn many at a time: one costs 0.1 us, by itself it would cost 0.5."""
-    while True:
+    if not _ids:
+        # Drawn many at a time: one costs 0.1 us, by itself it would cost 0.5.
         digits = os.urandom(_ID_BYTES * _IDS).hex()
-        for start in range(0, len(digits), 2 * _ID_BYTES):
-            yield digits[start : start + 2 * _ID_BYTES]
+        _ids.extend(digits[start : start + 2 * _ID_BYTES] for start in range(0, len(digits), 2 * _ID_BYTES))
+    return _ids.pop()
 
 
-_ids = _drawn()
+_ids: list[str] = []
 
 
 def _address(node: bytes) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

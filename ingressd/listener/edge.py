@@ -29,6 +29,8 @@ from ingressd.table.snapshot import Delta, Snapshot
 
 logger = logging.getLogger(__name__)
 
+_BLOCKS = 512  # of 8 KiB at most
+
 
 class Edge:
     """Accepts, serves, drains. One per worker; every method is called on its event loop."""
@@ -153,9 +155,21 @@ class _Side:
         self._draining = False
         self._trusted = TrustedProxies(context.settings.trusted_proxies)
         self._forwarded_header = context.settings.forwarded_header
+        self._blocks: dict[tuple[str, int], ForwardedBlock] = {}
+        """By client and local port: most connections are of a client that has been here."""
 
     def forwarded_block(self, client_address: str, local_port: int) -> ForwardedBlock:
-        return ForwardedBlock(self._trusted, client_address, self.scheme, local_port, forwarded=self._forwarded_header)
+        key = (client_address, local_port)
+        block = self._blocks.get(key)
+        if block is None:
+            block = ForwardedBlock(
+                self._trusted, client_address, self.scheme, local_port, forwarded=self._forwarded_header
+            )
+            if not block.trusted:  # what a trusted peer has said last is kept for each of its connections
+                if len(self._blocks) >= _BLOCKS:
+                    self._blocks.clear()
+                self._blocks[key] = block
+        return block
 
     def opened(self, connection: Http1Connection) -> None:
         self.connections.add(connection)

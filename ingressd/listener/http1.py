@@ -9,6 +9,7 @@ Longer than other modules on purpose: what each event of the transport means in 
 from __future__ import annotations
 
 import asyncio
+from typing import cast
 
 from aiohttp.base_protocol import BaseProtocol
 
@@ -28,6 +29,8 @@ _LINGER_S = 2.0
 _LINGER_BYTES = 256 * 1024
 _IDLE_S = 1.0  # then the parser goes, a third of what an idle connection holds; a new one costs 2 us
 _HEAD_END = b"\r\n\r\n"
+# Globals: a name of the module is found faster than one of an enumeration.
+_HEAD, _EXCHANGE, _DISCARD, _TUNNEL, _LINGER = tuple(State)
 
 
 class Http1Connection(BaseProtocol):
@@ -45,6 +48,7 @@ class Http1Connection(BaseProtocol):
         "_exchange",
         "_held",
         "_idle_until",
+        "_input_paused",
         "_listener",
         "_pumping",
         "_reader",
@@ -80,7 +84,7 @@ class Http1Connection(BaseProtocol):
         self._admission = admission
         self._reader: RequestHeadReader | None = None
         """Only while heads come."""
-        self._state = State.HEAD
+        self._state = _HEAD
         self._exchange: Exchange | None = None
         self._decoder: BodyDecoder | None = None
         self._held = b""
@@ -89,6 +93,7 @@ class Http1Connection(BaseProtocol):
         """Requests in it, or somewhat more: ends of heads."""
         self._pumping = False
         self._idle_until = 0.0
+        self._input_paused = False
         self._discarded_bytes = 0
         self._written_bytes = 0
         self._body_pace: BodyPace | None = None
@@ -105,13 +110,13 @@ class Http1Connection(BaseProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.Protocol."""
-        super().connection_made(transport)
+        # Not super(): the listening socket has handed TCP_NODELAY down, and setting it once more costs 3 us.
+        self.transport = transport = cast(asyncio.Transport, transport)
         limits = self._context.limits
         self.forwarded = self._listener.forwarded_block(self.client_address, self.local_port)
-        assert self.transport is not None
-        self.transport.set_write_buffer_limits(high=limits.buffer_high_bytes, low=limits.buffer_low_bytes)
+        transport.set_write_buffer_limits(high=limits.buffer_high_bytes, low=limits.buffer_low_bytes)
         self._listener.opened(self)
-        self._context.wheel.arm(self, limits.request_head_s)
+        self._await_head(limits.request_head_s)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """See asyncio.Protocol."""
@@ -130,7 +135,7 @@ class Http1Connection(BaseProtocol):
 
     def eof_received(self) -> bool:
         """See asyncio.Protocol. Outside a tunnel, a client that stops sending is taken to be gone (as nginx does)."""
-        if self._state is State.TUNNEL and self._exchange is not None and self.scheme == "http":
+        if self._state is _TUNNEL and self._exchange is not None and self.scheme == "http":
             self._exchange.tunnel_client_eof()
             return True
         self.close()
@@ -139,18 +144,18 @@ class Http1Connection(BaseProtocol):
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
         state = self._state
-        if state is State.HEAD:
+        if state is _HEAD:
             self._read(data)
-        elif state is State.EXCHANGE:
+        elif state is _EXCHANGE:
             exchange = self._exchange
             if exchange is not None and not exchange.body_complete:
                 self._read_body(exchange, data)
             else:
                 self._hold(data)
-        elif state is State.TUNNEL:
+        elif state is _TUNNEL:
             if self._exchange is not None:
                 self._exchange.tunnel_client_data(data)
-        elif state is State.DISCARD:
+        elif state is _DISCARD:
             self._discard(data)
         else:
             self._discarded_bytes += len(data)
@@ -177,24 +182,24 @@ class Http1Connection(BaseProtocol):
             if not self._body_held:
                 self._go_on_reading()
             self._exchange.client_writable()
-        elif self._state is State.HEAD:
+        elif self._state is _HEAD:
             following, self._held = self._held, b""
             self._next(following)
-        elif self._state is State.DISCARD:
+        elif self._state is _DISCARD:
             self._context.wheel.arm(self, self._context.limits.request_body_gap_s)
 
     def on_deadline(self) -> None:
         """The client was too slow, in the way that the state says."""
         state = self._state
         exchange = self._exchange
-        if self.stalled or state is State.LINGER or (self.transport is not None and self.transport.is_closing()):
+        if self.stalled or state is _LINGER or (self.transport is not None and self.transport.is_closing()):
             self._on_write_gap()
-        elif state is State.HEAD and self._reader is not None and not self._reader.idle:
+        elif state is _HEAD and self._reader is not None and not self._reader.idle:
             self._refuse(LocalReply(408, Reason.REQUEST_TIMEOUT, "the request head took too long", close=True))
-        elif state is State.HEAD and (left_s := self._idle_until - self._context.wheel.now) > 0:
+        elif state is _HEAD and (left_s := self._idle_until - self._context.wheel.now) > 0:
             self._reader = None
             self._context.wheel.arm(self, left_s)
-        elif state is State.EXCHANGE and exchange is not None:
+        elif state is _EXCHANGE and exchange is not None:
             if exchange.body_awaited and self._body_pace is not None and not self._body_pace.begun:
                 # We have not asked for the body yet (RFC 9110 section 10.1.1).
                 self._body_pace.restart(self._context.wheel.now)
@@ -203,6 +208,14 @@ class Http1Connection(BaseProtocol):
                 exchange.fail(LocalReply(408, Reason.REQUEST_TIMEOUT, "the request body took too long", close=True))
         else:
             self.close()
+
+    def _pause_transport_reading(self) -> None:
+        self._input_paused = True
+        super()._pause_transport_reading()
+
+    def _resume_transport_reading(self) -> None:
+        self._input_paused = False
+        super()._resume_transport_reading()
 
     # Heads
 
@@ -218,20 +231,22 @@ class Http1Connection(BaseProtocol):
                 self._hold(data)
                 self._pause_transport_reading()
                 break
-            was_idle = reader.idle
+            was_idle = not reader.partial
             try:
                 head = reader.feed(data)
             except LocalReply as reply:
                 self._refuse(reply)
                 break
             if head is None:
-                if was_idle and not reader.idle and self.requests:
-                    self._context.wheel.arm(self, self._context.limits.request_head_s)
+                if was_idle and reader.partial:
+                    wheel, head_s = self._context.wheel, self._context.limits.request_head_s
+                    # The time for the first head has begun with the connection.
+                    wheel.arm(self, head_s if self.requests else max(0.0, self._idle_until - wheel.now))
                 break
             self._held = reader.leftover
             reader.leftover = b""
             self._serve(head)
-            if self._state is not State.HEAD:
+            if self._state is not _HEAD:
                 break
             data, self._held = self._held, b""
         self._pumping = False
@@ -242,24 +257,29 @@ class Http1Connection(BaseProtocol):
         if self.requests >= self._context.limits.keepalive_requests:
             self.closing = True
         self.deadline = NEVER
-        self._state = State.EXCHANGE
+        self._state = _EXCHANGE
         self._exchange = exchange = Exchange(self._context, self, head)
         overload = self._listener.overload.reply
         if overload is not None:
             exchange.refuse(overload)
             return
         exchange.begin()
-        waiting = self._state is State.EXCHANGE
+        if exchange.decoder is None:  # most requests have no body
+            if self._held and self._state is _EXCHANGE:
+                data, self._held = self._held, b""
+                self._hold(data)
+            return
+        waiting = self._state is _EXCHANGE
         if waiting and not exchange.body_complete:
             self._body_pace = BodyPace(self._context.wheel.now)
         if self._held and (waiting or not exchange.body_complete):
             data, self._held = self._held, b""
             self.data_received(data)
-        if not exchange.body_complete and self._state is State.EXCHANGE:
+        if not exchange.body_complete and self._state is _EXCHANGE:
             self._watch_input()
 
     def _refuse(self, reply: LocalReply) -> None:
-        self._state = State.EXCHANGE
+        self._state = _EXCHANGE
         self._exchange = exchange = Exchange(self._context, self, None)
         exchange.refuse(reply)
 
@@ -398,7 +418,7 @@ class Http1Connection(BaseProtocol):
             following, self._held = self._held, b""
             self._next(following)
         else:
-            self._state = State.DISCARD
+            self._state = _DISCARD
             self._decoder = exchange.decoder
             self._discarded_bytes = 0
             self._context.wheel.arm(self, self._context.limits.request_body_gap_s)
@@ -406,7 +426,7 @@ class Http1Connection(BaseProtocol):
 
     def become_tunnel(self) -> bytes:
         """See Downstream."""
-        self._state = State.TUNNEL
+        self._state = _TUNNEL
         self.deadline = NEVER
         held, self._held = self._held, b""
         self._resume_transport_reading()
@@ -442,12 +462,12 @@ class Http1Connection(BaseProtocol):
     def drain(self) -> None:
         """Take no further request: close now if none is in progress and none may be under way."""
         self.closing = True
-        if self._state is State.HEAD and (self._reader is None or self._reader.idle) and self.requests:
+        if self._state is _HEAD and (self._reader is None or self._reader.idle) and self.requests:
             self.close()
 
     def _next(self, following: bytes) -> None:
         """Wait for the next request; `following` is what came of it already."""
-        self._state = State.HEAD
+        self._state = _HEAD
         context = self._context
         if self.closing and not following:
             self.close()
@@ -455,18 +475,23 @@ class Http1Connection(BaseProtocol):
         if following:
             context.wheel.arm(self, context.limits.request_head_s)
         else:
-            self._await_request()
-        self._resume_transport_reading()
+            self._await_head(context.limits.keepalive_idle_s)
+        if self._input_paused:
+            self._resume_transport_reading()
         if following:
             if self._pumping:
                 self._held = following
             else:
                 self._read(following)
 
-    def _await_request(self) -> None:
-        wheel, idle_s = self._context.wheel, self._context.limits.keepalive_idle_s
-        self._idle_until = wheel.now + idle_s
-        wheel.arm(self, min(idle_s, _IDLE_S))
+    def _await_head(self, seconds: float) -> None:
+        """Nothing has come of the next head; something has to within this time.
+
+        The first look comes soon: a connection that has gone is held by the wheel until then.
+        """
+        wheel = self._context.wheel
+        self._idle_until = wheel.now + seconds
+        wheel.arm(self, seconds if seconds < _IDLE_S else _IDLE_S)
 
     def _finish(self, *, linger: bool = True) -> None:
         """Close after the last answer, without letting a reset overtake it (RFC 9112 section 9.6)."""
@@ -476,7 +501,7 @@ class Http1Connection(BaseProtocol):
         if not linger:
             self.close()
             return
-        self._state = State.LINGER
+        self._state = _LINGER
         self._discarded_bytes = 0
         self._context.wheel.arm(self, _LINGER_S)
         if transport.can_write_eof():

@@ -25,6 +25,7 @@ from ingressd.http.local_reply import render
 from ingressd.listener.alerts import AlertingContext, accepted
 from ingressd.listener.client_hello import ClientHello, NeedMore, NotTls, parse
 from ingressd.listener.gate import Admission, Gate
+from ingressd.listener.in_place_reader import InPlaceReader
 from ingressd.listener.plain import AcceptLoop, tune
 from ingressd.observe.stats import WorkerStats
 from ingressd.settings import Limits, Settings
@@ -144,7 +145,7 @@ class TlsAcceptor:
         loop: asyncio.AbstractEventLoop,
         sock: socket.socket,
         contexts: ContextStore,
-        factory: Callable[[str, Admission], asyncio.BaseProtocol],
+        factory: Callable[[str, Admission], asyncio.Protocol],
         limits: Limits,
         gate: Gate,
         stats: WorkerStats,
@@ -233,7 +234,7 @@ class TlsAcceptor:
         self._peeked.discard(sock)
         accepted.set(sock)
         await self._loop.connect_accepted_socket(
-            lambda: protocol,
+            lambda: InPlaceReader(protocol),
             sock,
             ssl=context,
             ssl_handshake_timeout=max(deadline - self._loop.time(), _LEAST_HANDSHAKE_S),

@@ -108,7 +108,6 @@ class LogWriter:
 
     def _write(self, data: bytes) -> int:
         """Write lines; returns how many of them were lost."""
-        lines = data.count(b"\n")
         torn = self._torn
         if torn:
             data = b"\n" + data
@@ -123,10 +122,10 @@ class LogWriter:
                 poll.poll()
             except OSError:
                 break
-        if start == 0:
-            return lines
-        self._torn = data[start - 1] != _LINE_END
-        return lines - (data.count(b"\n", 0, start) - torn)
+        if start:
+            self._torn = data[start - 1] != _LINE_END
+        # What is left has as many ends as lines were lost; one that tears off the line before is none of them.
+        return data.count(b"\n", start) - (torn and not start)
 
     def _takes_any_size(self) -> bool:
         """Whether one write is one piece: in a file that is appended to it is, in a pipe or a socket it is not."""

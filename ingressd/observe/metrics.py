@@ -116,7 +116,7 @@ class _Collector(Collector):
         yield from _controller(self._facts)
         yield from _requests(total)
         yield from _traffic(total, self._workers)
-        events = {(event,): float(count) for event, count in total["filter_events"].items()}
+        events: dict[tuple[str, ...], float] = {(event,): count for event, count in total["filter_events"].items()}
         yield _counter("filter_events_total", "Events that filters of routes count.", ("event",), events)
         yield from _streams(total["streams"], self._workers)
         yield from _endpoints(self._workers, self._departed)

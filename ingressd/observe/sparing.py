@@ -31,7 +31,11 @@ class Sparing:
         """See logging."""
         self._say(logging.WARNING, text, values)
 
-    def _say(self, level: int, text: str, values: tuple[object, ...]) -> None:
+    def exception(self, text: str, *values: object) -> None:
+        """See logging."""
+        self._say(logging.ERROR, text, values, traced=True)
+
+    def _say(self, level: int, text: str, values: tuple[object, ...], *, traced: bool = False) -> None:
         now = self._clock()
         if now >= self._ends:
             if self._kept_back:
@@ -41,4 +45,4 @@ class Sparing:
             self._kept_back += 1
             return
         self._left -= 1
-        self._log.log(level, text, *values)
+        self._log.log(level, text, *values, exc_info=traced)

@@ -112,9 +112,9 @@ class WorkerStats:
             series = self._find(route)
         answer = (entry.status, entry.reason)
         answers = series.answers
-        if answer in answers:
+        try:
             answers[answer] += 1
-        else:
+        except KeyError:
             self._first(series, answer)
         self.bytes_in_total += entry.bytes_in
         self.bytes_out_total += entry.bytes_out

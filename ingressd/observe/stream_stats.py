@@ -1,7 +1,7 @@
 """StreamStats: what one worker has counted at layer 4, by Service port.
 
-In: connections and flows, when they begin and end and between. Out: plain numbers that add up over workers. Labels are words of the table, and
-their number is bounded.
+In: connections and flows, when they begin and end and between. Out: plain numbers that add up over workers. Labels are
+words of the table, and their number is bounded.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from collections.abc import Coroutine, Mapping, Sequence
 from ingressd.admin.server import AdminServer
 from ingressd.discovery import registry as providers
 from ingressd.discovery.watcher import Watcher
+from ingressd.filters import plugins
 from ingressd.naming.server import DnsServer
 from ingressd.observe import program_log
 from ingressd.process.channel import Channel, Received
@@ -47,6 +48,7 @@ class Controller:
         self._source = FileSource(
             settings.paths, poll_interval_s=settings.poll_interval_s, events=settings.watch_events
         )
+        plugins.load(settings.plugins)
         self._watcher = Watcher(providers.load(settings), self._discovered)
         self._checker = HealthChecker(self._health_changed)
         self._ports = Ports(start.supervisor_pid)

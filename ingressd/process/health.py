@@ -182,9 +182,15 @@ class HealthChecker:
             self._probe = Probe()
         interval_s = watched.target.check.interval_s
         due = asyncio.get_running_loop().time() + interval_s * self._dice.uniform(1 - JITTER, 1 + JITTER)
-        result = await self._probe.ask(watched.target)
+        result = None
+        try:
+            result = await self._probe.ask(watched.target)
+        except Exception:
+            # A mistake of ours says nothing of the endpoint, and must not end its checks.
+            _LOG.exception("the check of %s failed", watched.target)
         if watched.asked:
-            self._take(watched, result)
+            if result is not None:
+                self._take(watched, result)
             # A check that took longer than its interval is followed by the next one at once, not by two.
             self._push(watched, due)
 

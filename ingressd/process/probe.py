@@ -57,6 +57,7 @@ class Probe:
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None),
             headers={"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity", "Connection": "close"},
+            auto_decompress=False,
             trust_env=False,
             middlewares=(_once,),
         )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
 import pickle
 import signal
@@ -16,8 +15,9 @@ import socket
 import sys
 from collections.abc import Mapping
 
-from ingressd.collector import paused
+from ingressd.collector import paused, settle
 from ingressd.errors import StartupError
+from ingressd.filters import plugins
 from ingressd.filters.buckets import shared_with
 from ingressd.listener.edge import Edge
 from ingressd.observe import program_log
@@ -51,6 +51,7 @@ class Worker:
         self._snapshot = Snapshot()
         self._accepting = False
         self._stats = WorkerStats()
+        plugins.load(self._settings.plugins)
         try:
             self._access_log = AccessLog(self._settings.access_log, self._settings.access_log_format)
         except OSError as problem:
@@ -217,9 +218,7 @@ class Worker:
             await self._edge.start(self._sockets["http"], self._sockets["https"])
             self._accepting = True
             unbound = await self._edge.listen(snapshot, None)
-            # The table and the modules stay for good: the collector need not walk them again and again.
-            gc.collect()
-            gc.freeze()
+            settle()
             self._control.send({"type": "ready"})
         return Served(snapshot.generation, changed=False), unbound
 

@@ -321,6 +321,11 @@ class Exchange(RequestView):
         return rendered.splitlines(keepends=True)
 
     @property
+    def has_body(self) -> bool:
+        """See Request."""
+        return self.decoder is not None
+
+    @property
     def server_port(self) -> int:
         """See Request."""
         return self._downstream.local_port

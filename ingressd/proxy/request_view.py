@@ -64,6 +64,11 @@ class RequestView:
         raise NotImplementedError
 
     @property
+    def has_body(self) -> bool:
+        """See Request."""
+        return False
+
+    @property
     def services(self) -> Services:
         """See Request."""
         raise NotImplementedError

@@ -193,7 +193,12 @@ class PoolState:
         if outliers is not None and outliers.next_return <= now:
             for endpoint in outliers.let_return(now):
                 _LOG.info("%s: %s takes requests again: its ejection is over", self.pool.id, endpoint.key)
+        before_panic = self.panic
         weights, self.panic = serving(self.endpoints, self.pool, outliers)
+        if self.panic and not before_panic:
+            _LOG.warning("%s: too few of its endpoints are healthy, so all of them are used", self.pool.id)
+        elif before_panic and not self.panic:
+            _LOG.info("%s: enough of its endpoints are healthy again", self.pool.id)
         before, self.candidates = self.candidates, tuple(weights)
         if self._slow_start.seconds and before and not self.panic:
             self._slow_start.begin(weights.keys() - {*before}, now)

@@ -99,14 +99,16 @@ async def test_an_endpoint_that_refuses_costs_no_request(program: Program, tmp_p
         assert requests(good) == 100
 
 
-async def test_an_endpoint_that_refuses_is_tried_no_more_often_than_in_its_turn(
+async def test_an_endpoint_that_refuses_is_tried_in_its_turn_and_after_five_times_left_alone(
     program: Program, tmp_path: Path
 ) -> None:
     async with backend(always_ok) as good:
         await routed(program, tmp_path, good.port, free_port())
-        assert await asked(program, "GET", 100) == [200] * 100
+        assert await asked(program, "GET", 10) == [200] * 10
         # One second attempt for every second request: a second attempt takes nobody else's turn.
-        assert await asyncio.to_thread(sample, program, "ingressd_retries_total") == 50
+        assert await asyncio.to_thread(sample, program, "ingressd_retries_total") == 5
+        assert await asked(program, "GET", 90) == [200] * 90
+        assert await asyncio.to_thread(sample, program, "ingressd_retries_total") == 5, "it is ejected"
 
 
 async def test_all_endpoints_refusing_is_502(program: Program, tmp_path: Path) -> None:

@@ -26,8 +26,8 @@ from ingressd.routing.table import RoutingTable
 from ingressd.routing.trace import shown_host
 from ingressd.sources.files import FileSource
 from ingressd.table.endpoint import Endpoint
-from ingressd.table.stream import StreamListener
 from ingressd.table.pool import Pool
+from ingressd.table.stream import StreamListener
 
 FOLDER = Path(__file__).parent
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -48,7 +48,8 @@ def expected_file(case: str) -> Path:
 class Case:
     """The comment lines that a case begins with: a sentence, then `# WORD: VALUE` lines.
 
-    `options` CompileOptions as JSON, its `streams` an object of StreamOptions · `answers` what discovery knows, as JSON · `explain` a URL · `with` another file.
+    `options` CompileOptions as JSON, its `streams` an object of StreamOptions · `answers` what discovery knows, as JSON
+    · `explain` a URL · `with` another file.
     """
 
     def __init__(self, name: str) -> None:

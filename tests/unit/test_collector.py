@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ingressd.collector import MANY, paused
+from ingressd.collector import MANY, YOUNG, paused, settle
 
 
 @pytest.fixture(autouse=True)
@@ -50,3 +50,13 @@ def test_many_new_objects_are_kept_from_the_collector_when_they_stay(objects: in
         made: list[list[object]] = [[] for _ in range(objects)]
     assert (gc.get_freeze_count() - before >= objects) == frozen
     assert len(made) == objects
+
+
+def test_what_is_settled_is_never_walked_again_and_new_objects_are_looked_at_less_often() -> None:
+    usual = gc.get_threshold()
+    try:
+        settle()
+        assert gc.get_freeze_count() > 0
+        assert gc.get_threshold() == (YOUNG, *usual[1:])
+    finally:
+        gc.set_threshold(*usual)

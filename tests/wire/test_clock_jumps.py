@@ -141,6 +141,10 @@ async def test_lines_of_the_log_follow_the_clock(jump: Jump, jump_s: float) -> N
             assert abs(entry.started_at - moment) < SANE_S
 
 
+TOLD_MOMENTS = {"filters/jwt.py": "a token says by the wall clock when it ends"}
+"""Where the other side is a moment that somebody else has named."""
+
+
 def _reads_wall_clock(node: ast.AST) -> bool:
     return isinstance(node, ast.Call) and ast.unparse(node.func) in {"time.time", "time.time_ns", "datetime.now"}
 
@@ -152,7 +156,8 @@ def test_no_time_is_measured_with_the_wall_clock() -> None:
         f"{path.relative_to(package)}:{node.lineno}"
         for path in sorted(package.rglob("*.py"))
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.BinOp | ast.Compare)
+        if str(path.relative_to(package)) not in TOLD_MOMENTS
+        and isinstance(node, ast.BinOp | ast.Compare)
         and any(_reads_wall_clock(part) for part in ast.iter_child_nodes(node))
     ]
     assert found == []

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import ssl
 from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 
 import pytest
 
 from tests.support.answers import Answer, field_values, read_answers
 from tests.support.auth_service import AuthService, auth_service, says
 from tests.support.backend import Backend, backend, echo
+from tests.support.certificates import issue
 from tests.support.edge import Running
 from tests.support.manifest_edge import compiled_manifests, ingress_yaml, service_yaml, serving_manifests
+from tests.unit.filters.tokens import JWKS, token
 
 USERS = """
 apiVersion: v1
@@ -187,6 +191,27 @@ async def test_a_metadata_service_is_not_asked(app: Backend, address: str, caplo
     assert "is refused: it is" in caplog.text
 
 
+async def test_a_service_whose_certificate_is_not_valid_is_not_believed(app: Backend, tmp_path: Path) -> None:
+    certificate = issue("auth.test", "127.0.0.1")
+    (tmp_path / "pair.pem").write_bytes(certificate.chain_pem + certificate.key_pem)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "pair.pem")
+    heads: list[bytes] = []
+
+    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.read(1))
+        writer.close()
+
+    server = await asyncio.start_server(converse, "127.0.0.1", 0, ssl=context)
+    port = server.sockets[0].getsockname()[1]
+    async with serving_manifests(manifests(app, {"auth-url": f"https://127.0.0.1:{port}/"})) as edge:
+        answer = await get(edge)
+    server.close()
+    assert (answer.status, field(answer, "x-ingressd-reason")) == (500, "auth_unavailable")
+    assert not heads
+    assert not app.peers
+
+
 async def test_a_client_that_leaves_ends_the_request_for_it(app: Backend, auth: AuthService) -> None:
     auth.answer = None
     async with serving_manifests(manifests(app, {"auth-url": f"http://127.0.0.1:{auth.port}/"})) as edge:
@@ -300,6 +325,18 @@ async def test_the_name_of_a_service_leads_to_its_endpoints_in_any_namespace(app
         assert auth.asked[-1].startswith(b"GET /check HTTP/1.1\r\n")
 
 
+async def test_another_endpoint_is_asked_when_one_is_not_there(app: Backend, auth: AuthService) -> None:
+    async with backend(echo) as gone:
+        port = gone.port
+    other = service_yaml({"oauth": port}) + service_yaml({"oauth": auth.port}).partition("---\n")[2].replace(
+        "-1,", "-2,"
+    )
+    text = manifests(app, {"auth-url": "http://oauth.default.svc/"}, other)
+    async with serving_manifests(text) as edge:
+        assert [(await get(edge)).status for _ in range(4)] == [200] * 4
+    assert len(auth.asked) == 4
+
+
 async def test_a_service_that_is_guarded_by_itself_is_not_asked_without_end(app: Backend) -> None:
     text = service_yaml({"app": app.port})
     async with serving_manifests(text) as edge:
@@ -361,3 +398,28 @@ async def test_a_service_is_asked_when_passwords_do_not_satisfy(app: Backend, au
         assert (await get(edge)).status == 401
         auth.answer = says(500)
         assert (await get(edge)).status == 500
+
+
+# Tokens.
+
+
+async def test_a_token_is_verified_with_keys_that_a_service_publishes(app: Backend, auth: AuthService) -> None:
+    auth.answer = says(200, "Cache-Control: max-age=600", body=JWKS)
+    annotations = {
+        "ingressd.dev/jwt-jwks-url": "http://issuer.default.svc.cluster.local/keys",
+        "ingressd.dev/jwt-issuer": "https://issuer.test",
+        "ingressd.dev/jwt-claims-to-headers": "sub=X-User",
+    }
+    text = manifests(app, annotations, issuer=auth.port)
+    good = {"Authorization": f"Bearer {token(iss='https://issuer.test', sub='joe')}", "X-User": "root"}
+    async with serving_manifests(text) as edge:
+        for _ in range(2):
+            answer = await get(edge, headers=good)
+            assert answer.status == 200
+            assert b"x-user: joe\r\n" in answer.body
+            assert b"root" not in answer.body
+        for headers in ({}, {"Authorization": f"Bearer {token(iss='https://other.test')}"}):
+            answer = await get(edge, headers=headers)
+            assert (answer.status, field(answer, "x-ingressd-reason")) == (401, "auth_failed")
+    assert len(auth.asked) == 1
+    assert auth.field("host") == "issuer.default.svc.cluster.local"

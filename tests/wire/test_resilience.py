@@ -82,23 +82,29 @@ async def test_a_status_that_the_policy_names_goes_to_another_endpoint() -> None
 
 
 async def test_when_all_endpoints_say_it_the_last_answer_passes() -> None:
-    async with backend(says(BUSY)) as one, backend(says(BUSY)) as two:
-        async with serving_manifests(manifests([one, two], {"proxy-next-upstream": "http_503"})) as edge:
-            answer = await edge.exchange(GET)
-            assert status(answer) == 503
-            assert answer.endswith(b"busy")
-            (entry,) = await edge.logged(1)
-            assert entry.attempts == 2
+    async with (
+        backend(says(BUSY)) as one,
+        backend(says(BUSY)) as two,
+        serving_manifests(manifests([one, two], {"proxy-next-upstream": "http_503"})) as edge,
+    ):
+        answer = await edge.exchange(GET)
+        assert status(answer) == 503
+        assert answer.endswith(b"busy")
+        (entry,) = await edge.logged(1)
+        assert entry.attempts == 2
 
 
 async def test_a_large_answer_that_is_not_taken_is_never_mixed_with_the_one_that_is() -> None:
     large = b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 1_000_000
 
-    async with backend(says(large)) as bad, backend(says(OK)) as good:
-        async with serving_manifests(manifests([bad, good], {"proxy-next-upstream": "http_502"})) as edge:
-            for _ in range(4):
-                answer = await edge.exchange(GET)
-                assert answer.endswith(b"\r\n\r\nok")
+    async with (
+        backend(says(large)) as bad,
+        backend(says(OK)) as good,
+        serving_manifests(manifests([bad, good], {"proxy-next-upstream": "http_502"})) as edge,
+    ):
+        for _ in range(4):
+            answer = await edge.exchange(GET)
+            assert answer.endswith(b"\r\n\r\nok")
 
 
 @pytest.mark.parametrize(
@@ -112,9 +118,12 @@ async def test_a_large_answer_that_is_not_taken_is_never_mixed_with_the_one_that
     ],
 )
 async def test_a_reset_is_repeated_as_the_policy_says(annotations: dict[str, str], status_: int) -> None:
-    async with backend(resets) as bad, backend(says(OK)) as good:
-        async with serving_manifests(manifests([bad, good], annotations)) as edge:
-            assert set(await statuses(edge, 2)) == {200, status_}
+    async with (
+        backend(resets) as bad,
+        backend(says(OK)) as good,
+        serving_manifests(manifests([bad, good], annotations)) as edge,
+    ):
+        assert set(await statuses(edge, 2)) == {200, status_}
 
 
 async def test_silence_is_repeated_for_ingresses_of_ingress_nginx_and_not_for_others() -> None:
@@ -133,18 +142,22 @@ async def test_a_request_is_over_when_its_time_is() -> None:
             await peer.send(b"x")
             await asyncio.sleep(0.05)
 
-    async with backend(silent) as bad:
-        async with serving_manifests(manifests([bad], {"ingressd.dev/request-timeout": "1"})) as edge:
-            assert await statuses(edge, 1) == [504]
-    async with backend(trickle) as slow:
-        async with serving_manifests(manifests([slow], {"ingressd.dev/request-timeout": "1"})) as edge:
-            reader, writer = await edge.connect()
-            writer.write(GET)
-            await reader.readuntil(b"\r\n\r\n")
-            with pytest.raises(ConnectionResetError):
-                await asyncio.wait_for(reader.read(-1), 20)
-            (entry,) = await edge.logged(1)
-            assert (entry.status, entry.reason) == (200, "upstream_timeout")
+    async with (
+        backend(silent) as bad,
+        serving_manifests(manifests([bad], {"ingressd.dev/request-timeout": "1"})) as edge,
+    ):
+        assert await statuses(edge, 1) == [504]
+    async with (
+        backend(trickle) as slow,
+        serving_manifests(manifests([slow], {"ingressd.dev/request-timeout": "1"})) as edge,
+    ):
+        reader, writer = await edge.connect()
+        writer.write(GET)
+        await reader.readuntil(b"\r\n\r\n")
+        with pytest.raises(ConnectionResetError):
+            await asyncio.wait_for(reader.read(-1), 20)
+        (entry,) = await edge.logged(1)
+        assert (entry.status, entry.reason) == (200, "upstream_timeout")
 
 
 async def test_requests_beyond_the_bound_wait_and_those_beyond_that_are_refused() -> None:
@@ -212,21 +225,26 @@ async def test_second_attempts_have_a_budget() -> None:
         peer.reset()
 
     limits = Limits(retries_least=3, retry_percent=0)
-    async with backend(conversation) as one, backend(conversation) as two:
-        async with serving_manifests(manifests([one, two], {}), limits=limits) as edge:
-            asked = [asyncio.ensure_future(edge.exchange(GET)) for _ in range(10)]
-            for _ in asked:
-                await arrived.acquire()
-            gate.set()
-            assert {status(await each) for each in asked} == {502}
-            assert edge.stats.retries_total <= 3 * 10
-            assert sum(entry.attempts - 1 for entry in await edge.logged(10)) == edge.stats.retries_total
-            assert edge.edge.upstreams()[0]["retrying"] == 0
+    async with (
+        backend(conversation) as one,
+        backend(conversation) as two,
+        serving_manifests(manifests([one, two], {}), limits=limits) as edge,
+    ):
+        asked = [asyncio.ensure_future(edge.exchange(GET)) for _ in range(10)]
+        for _ in asked:
+            await arrived.acquire()
+        gate.set()
+        assert {status(await each) for each in asked} == {502}
+        assert edge.stats.retries_total <= 3 * 10
+        assert sum(entry.attempts - 1 for entry in await edge.logged(10)) == edge.stats.retries_total
+        assert edge.edge.upstreams()[0]["retrying"] == 0
 
 
 async def test_so_many_wait_for_a_connection_that_one_more_is_refused() -> None:
-    async with backend(echo) as app:
-        async with serving_manifests(manifests([app], {}), limits=Limits(pending_requests=0)) as edge:
-            answer = await edge.exchange(GET)
-            assert answer.startswith(b"HTTP/1.1 503 ")
-            assert b"x-ingressd-reason: overflow" in answer
+    async with (
+        backend(echo) as app,
+        serving_manifests(manifests([app], {}), limits=Limits(pending_requests=0)) as edge,
+    ):
+        answer = await edge.exchange(GET)
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b"x-ingressd-reason: overflow" in answer

@@ -88,6 +88,15 @@ VARIANTS: Mapping[str, tuple[Object, ...]] = {
         service("api", ports=[{"name": "http", "port": 80}]),
         service("api", annotations={"ingressd.dev/discovery": "static: 10.7.7.7"}),
     ),
+    "service node": (
+        service("node", type="NodePort", ports=[{"port": 80, "nodePort": 30001}]),
+        service("node", type="LoadBalancer", externalIPs=["127.0.0.2", "10.0.0.1"], ports=[{"port": 30002}]),
+        service("node", type="NodePort", ports=[{"port": 80, "nodePort": 30002, "protocol": "UDP"}]),
+    ),
+    "service rival": (
+        service("rival", type="NodePort", ports=[{"port": 80, "nodePort": 30002}]),
+        service("rival", type="NodePort", ports=[{"port": 30001, "nodePort": 30001, "appProtocol": "grpc"}]),
+    ),
     "service lone": (service("lone"), service("lone", namespace="other")),
     "slice web": (slice_of(), slice_of(addresses=["10.0.0.2"], port=81), slice_of("gone")),
     "slice more": (slice_of(name="more", addresses=["10.0.0.9"]),),

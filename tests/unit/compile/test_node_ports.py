@@ -22,7 +22,9 @@ WHOLE_RANGE = LAST - FIRST + 1
 
 
 @given(keys, written, st.randoms())
-def test_the_same_services_get_the_same_ports_in_any_order(wanting: list[PortKey], taken: set[int], dice: object) -> None:
+def test_the_same_services_get_the_same_ports_in_any_order(
+    wanting: list[PortKey], taken: set[int], dice: object
+) -> None:
     given_ports = node_ports(wanting, taken, {})
     dice.shuffle(wanting)  # type: ignore[attr-defined]
     assert node_ports(wanting, taken, {}) == given_ports

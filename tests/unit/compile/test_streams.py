@@ -18,7 +18,9 @@ CLUSTER = StreamOptions(cluster_ips=True)
 
 
 def _node(name: str, **port: Any) -> Object:
-    return service(name, type="NodePort", ports=[{"port": 80, **port}], annotations={"ingressd.dev/endpoints": "10.0.0.1"})
+    return service(
+        name, type="NodePort", ports=[{"port": 80, **port}], annotations={"ingressd.dev/endpoints": "10.0.0.1"}
+    )
 
 
 def _published(*objects: Object, compiler: Compiler, **changes: Any) -> list[str]:

@@ -187,7 +187,8 @@ def test_the_secret_is_a_file_unless_it_is_a_map(
 @pytest.mark.parametrize(
     ("annotations", "secret", "blamed", "message"),
     [
-        ({"auth-secret": "users"}, {}, "auth-secret", "it means nothing without auth-type"),
+        ({"auth-secret": "users"}, {}, "auth-secret", "it means nothing without a valid auth-type"),
+        ({"auth-type": "digest", "auth-secret": "users"}, {}, "auth-type", "Digest authentication is not supported"),
         ({"auth-type": "basic"}, {}, "auth-type", "there are no users without auth-secret"),
         ({"auth-type": "basic", "auth-secret": "gone"}, {}, "auth-secret", "there is no Secret gone"),
         ({"auth-type": "basic", "auth-secret": "users"}, {}, "auth-secret", "the Secret users has no key `auth`"),
@@ -223,8 +224,7 @@ def test_a_secret_that_cannot_be_used_is_named_and_not_quoted(
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("auth-type", "digest", '"basic": Digest authentication is not supported'),
-        ("auth-type", "Basic", "one of basic"),
+        ("auth-type", "Basic", "one of basic, digest"),
         ("auth-secret-type", "file", "one of auth-file, auth-map"),
         ("auth-secret", " ", "the name of a Secret"),
         ("auth-realm", "a\nb", "a text without control characters"),

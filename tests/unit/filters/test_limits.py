@@ -50,7 +50,7 @@ def test_the_defaults_are_those_of_ingress_nginx() -> None:
         name: ANNOTATIONS[name].default for name in ("limit-burst-multiplier", "limit-status", "limit-dry-run")
     } == {
         "limit-burst-multiplier": "5",
-        "limit-status": "503",
+        "limit-status": "as --limit-status",
         "limit-dry-run": "false",
     }
 

@@ -49,7 +49,7 @@ def test_captures_are_the_same_whether_a_path_is_matched_or_rewritten() -> None:
     ],
 )
 def test_what_python_reads_in_another_way_than_pcre_is_named(path: str, why: str) -> None:
-    with pytest.raises(ValueError, match="^") as caught:
+    with pytest.raises(ValueError) as caught:
         path_regex(path)
     assert str(caught.value) == why
 

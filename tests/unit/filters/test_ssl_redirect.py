@@ -99,6 +99,43 @@ def test_every_annotation_of_the_chain_is_known_by_its_name() -> None:
     assert all(annotation.summary for annotation in ANNOTATIONS.values())
 
 
+@pytest.mark.parametrize(
+    ("target", "location"),
+    [
+        ("/cart/", "https://shop.test/cart"),
+        ("/cart", "https://shop.test/cart"),
+        ("/cart//", "https://shop.test/cart/"),
+        ("/", "https://shop.test/"),
+        ("/cart?next=/", "https://shop.test/cart?next=/"),
+        ("/cart/?x", "https://shop.test/cart/?x"),
+    ],
+)
+def test_what_was_written_for_ingress_nginx_loses_one_slash_at_the_end_of_a_path(target: str, location: str) -> None:
+    site = Site("shop.test", tls=True, https=True, https_redirect_port=443, nginx=True)
+    stripping = SPEC.build({}, site)
+    assert isinstance(stripping, SslRedirect)
+    reply = stripping.on_request(_Request(target=target))
+    assert reply is not None
+    assert reply.headers == ((b"Location", location.encode()),)
+
+
+@pytest.mark.parametrize(
+    ("values", "nginx", "strips"),
+    [
+        ({}, True, True),
+        ({}, False, False),
+        ({"preserve-trailing-slash": True}, True, False),
+        ({"preserve-trailing-slash": False}, True, True),
+        ({"preserve-trailing-slash": False}, False, False),
+    ],
+)
+def test_the_slash_stays_where_that_is_asked_for_and_in_what_was_written_for_us(
+    values: dict[str, Any], nginx: bool, strips: bool
+) -> None:
+    site = Site("shop.test", tls=True, https=True, https_redirect_port=443, nginx=nginx)
+    assert SPEC.build(values, site) == SslRedirect(443, strips)
+
+
 def test_a_filter_travels_to_a_worker_and_says_what_it_does() -> None:
     assert pickle.loads(pickle.dumps(SslRedirect(8443))) == SslRedirect(8443)
     assert str(SslRedirect(8443)) == "ssl-redirect: 308 to https, port 8443"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ingressd.http.fields import request_fields
-from ingressd.http.forwarded import ForwardedBlock, TrustedProxies
+from ingressd.http.forwarded import ForwardedBlock, TrustedProxies, new_request_id
 
 PROXY = "10.0.0.1"
 CLIENT = "203.0.113.9"
@@ -62,3 +62,20 @@ def test_forwarded_that_is_malformed_is_neither_believed_nor_passed_on() -> None
 def test_what_a_client_writes_in_x_forwarded_for_does_not_choose_the_address() -> None:
     address, _ = told(b'X-Forwarded-For: 6.6.6.6, "for=6.6.6.6, ,10.0.0.3x, 203.0.113.9, 10.0.0.2')
     assert address == CLIENT
+
+
+def test_one_client_s_requests_for_very_many_hosts_each_name_their_own() -> None:
+    block = ForwardedBlock(TrustedProxies(), CLIENT, "http", 80)
+    said = request_fields([], 1)
+    for number in (*range(100), *range(100)):
+        rendered = block.render(said, b"h%d.test" % number, f"id{number}")
+        assert b"\r\nForwarded: for=203.0.113.9;host=h%d.test;proto=http\r\n" % number in rendered
+        assert rendered.startswith(b"X-Forwarded-Host: h%d.test\r\n" % number)
+        assert rendered.endswith(b"X-Request-ID: id%d\r\n" % number)
+    assert len(block._lines) < 100
+
+
+def test_request_ids_are_32_hexadecimal_digits_and_differ() -> None:
+    ids = {new_request_id() for _ in range(1000)}
+    assert len(ids) == 1000
+    assert all(len(bytes.fromhex(one)) == 16 for one in ids)

@@ -6,13 +6,15 @@ import asyncio
 import os
 import resource
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import cast
 
 import pytest
 
 from ingressd.listener import plain
-from ingressd.listener.plain import AcceptLoop, tune, unsent_bytes
+from ingressd.listener.gate import Admission, Gate
+from ingressd.listener.plain import AcceptLoop, Descriptor, PlainAcceptor, tune, unsent_bytes
 from ingressd.observe.stats import WorkerStats
 from ingressd.settings import Limits
 from tests.support.loops import on_both_loops
@@ -187,3 +189,127 @@ def test_what_the_peer_has_not_got_yet_is_counted() -> None:
             while unsent_bytes(sender):  # the last acknowledgement is under way
                 pass
         assert unsent_bytes(sender) == 0
+
+
+class Served(asyncio.Protocol):
+    """Says one word, closes, and gives its place back."""
+
+    def __init__(self, admission: Admission) -> None:
+        self._admission = admission
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        connection = cast(asyncio.Transport, transport)
+        connection.write(b"%s:%d" % (self._admission.address.encode(), self._admission.port))
+        connection.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._admission.end()
+
+
+@contextmanager
+def acceptor(
+    factory: Callable[[Admission], asyncio.BaseProtocol], limits: Limits | None = None
+) -> Iterator[tuple[PlainAcceptor, Gate, tuple[str, int]]]:
+    sock = socket.create_server(("127.0.0.1", 0), backlog=256)
+    sock.setblocking(False)
+    limits, stats = limits or Limits(), WorkerStats()
+    gate = Gate(limits, stats)
+    it = PlainAcceptor(asyncio.get_running_loop(), sock, factory, limits, gate, stats)
+    it.start()
+    try:
+        yield it, gate, sock.getsockname()
+    finally:
+        it.stop()
+
+
+def open_sockets() -> int:
+    """Sockets that this process has open; the event loops open what else they need when they first need it."""
+    found = 0
+    for name in os.listdir("/proc/self/fd"):
+        with suppress(OSError):
+            found += os.readlink(f"/proc/self/fd/{name}").startswith("socket:")
+    return found
+
+
+async def asked(address: tuple[str, int]) -> bytes:
+    """What a client is told until its connection ends; a reset ends it, too."""
+    reader, writer = await asyncio.open_connection(*address)
+    own = b"%s:%d" % (b"127.0.0.1", writer.get_extra_info("sockname")[1])
+    said = b""
+    with suppress(ConnectionResetError):
+        said = await asyncio.wait_for(reader.read(), 10)
+    writer.close()
+    with suppress(ConnectionResetError):
+        await writer.wait_closed()
+    return said.replace(own, b"itself")
+
+
+@on_both_loops
+async def test_each_connection_gets_a_protocol_and_leaves_no_descriptor_behind() -> None:
+    with acceptor(Served) as (_, gate, address):
+        before = open_sockets()
+        for _ in range(3):
+            assert await asyncio.gather(*(asked(address) for _ in range(50))) == [b"itself"] * 50
+        await asyncio.wait_for(gate.empty.wait(), 10)
+        await turns()
+        assert open_sockets() == before
+
+
+@on_both_loops
+async def test_a_client_that_has_enough_is_closed_and_leaves_no_descriptor_behind() -> None:
+    with acceptor(Served, Limits(connections_per_client=1)) as (_, gate, address):
+        before = open_sockets()
+        held = gate.admit(("127.0.0.1", 1))
+        assert held is not None
+        assert await asked(address) == b""
+        held.end()
+        assert await asked(address) == b"itself"
+        await asyncio.wait_for(gate.empty.wait(), 10)
+        await turns()
+        assert open_sockets() == before
+
+
+@on_both_loops
+async def test_a_connection_that_no_protocol_takes_gives_its_place_back() -> None:
+    def refuse(_: Admission) -> asyncio.BaseProtocol:
+        raise RuntimeError("none")
+
+    with acceptor(refuse) as (_, gate, address):
+        before = open_sockets()
+        assert await asked(address) == b""
+        assert gate.count == 0
+        await turns()
+        assert open_sockets() == before
+
+
+@on_both_loops
+async def test_cut_ends_what_no_protocol_has_yet() -> None:
+    made: list[Admission] = []
+
+    def factory(admission: Admission) -> Served:
+        made.append(admission)
+        asyncio.get_running_loop().call_soon(it.cut)  # before the loop hands the transport over
+        return Served(admission)
+
+    with acceptor(factory) as (it, gate, address):
+        before = open_sockets()
+        assert await asked(address) in (b"", b"itself")
+        await asyncio.wait_for(gate.empty.wait(), 10)
+        await turns()
+        assert len(made) == 1
+        assert not it._opening
+        assert open_sockets() == before
+
+
+def test_a_descriptor_that_the_loop_has_closed_is_not_closed_again() -> None:
+    number = os.dup(0)
+    it = Descriptor(socket.AF_INET, number)
+    assert (it.fileno(), it.family, it.type) == (number, socket.AF_INET, socket.SOCK_STREAM)
+    it.close()
+    it.discard()
+    os.close(number)  # raises when it is closed already
+    other = Descriptor(socket.AF_INET, os.dup(0))
+    number = other.fileno()
+    other.discard()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(number)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from contextlib import AbstractAsyncContextManager
 
 import pytest
 
 from ingressd.settings import Limits
 from tests.support.backend import Backend, Peer, abort, backend
 from tests.support.loops import on_both_loops
-from tests.support.stream_edge import StreamEdge, free_port, listener, serving, table
+from tests.support.stream_edge import free_port, listener, serving, table
 
 PATIENCE_S = 10.0
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -44,11 +45,11 @@ async def _name(port: int) -> bytes:
     return name
 
 
-def _named(name: bytes) -> Backend:
+def _named(name: bytes) -> AbstractAsyncContextManager[Backend]:
     async def tell(peer: Peer) -> None:
         await peer.send(name)
 
-    return backend(tell)  # type: ignore[return-value]
+    return backend(tell)
 
 
 @on_both_loops
@@ -139,7 +140,8 @@ async def test_a_side_that_does_not_read_stops_the_other_within_bounded_memory()
             await asyncio.sleep(0.1)
             held = connection.bytes_in
         splice = connection._splice
-        assert splice is not None and splice.upstream._transport is not None
+        assert splice is not None
+        assert splice.upstream._transport is not None
         # One read beyond the mark: uvloop reads up to 256 KiB at once.
         assert splice.upstream._transport.get_write_buffer_size() <= limits.buffer_high_bytes + 256 * 1024
         assert sent < size
@@ -216,7 +218,7 @@ async def test_the_endpoint_is_told_whose_connection_it_is() -> None:
     assert heads[0][28:] == b"hi"
 
 
-async def _greeted(edge: StreamEdge, port: int) -> Streams:
+async def _greeted(port: int) -> Streams:
     reader, writer = await _connect(port)
     assert await _read(reader, 3) == b"hi "
     return reader, writer
@@ -230,18 +232,17 @@ async def test_connections_live_on_when_ports_and_endpoints_come_and_go() -> Non
             await peer.send(data.upper())
 
     first, second = listener(), listener()
-    async with backend(conversation) as app, _named(b"two") as other:
-        async with serving(table([first], [app.port])) as edge:
-            reader, writer = await _greeted(edge, first.port)
-            assert await edge.serve(table([first, second], [other.port], 2)) == {}
-            assert await _name(second.port) == b"two"
-            assert await edge.serve(table([second], [other.port], 3)) == {}
-            with pytest.raises(ConnectionRefusedError):
-                await _connect(first.port)
-            writer.write(b"still here")
-            assert await _read(reader, 10) == b"STILL HERE"
-            writer.close()
-            assert edge.edge.streams.statistics()["tcp_listeners"] == 1
+    async with backend(conversation) as app, _named(b"two") as other, serving(table([first], [app.port])) as edge:
+        reader, writer = await _greeted(first.port)
+        assert await edge.serve(table([first, second], [other.port], 2)) == {}
+        assert await _name(second.port) == b"two"
+        assert await edge.serve(table([second], [other.port], 3)) == {}
+        with pytest.raises(ConnectionRefusedError):
+            await _connect(first.port)
+        writer.write(b"still here")
+        assert await _read(reader, 10) == b"STILL HERE"
+        writer.close()
+        assert edge.edge.streams.statistics()["tcp_listeners"] == 1
 
 
 @on_both_loops
@@ -253,7 +254,7 @@ async def test_a_drain_refuses_new_connections_and_lets_others_end() -> None:
         await peer.eof()
 
     async with backend(conversation) as app, serving(table([port], [app.port])) as edge:
-        reader, writer = await _greeted(edge, port.port)
+        _, writer = await _greeted(port.port)
         draining = asyncio.create_task(edge.edge.drain(PATIENCE_S))
         await asyncio.sleep(0)
         with pytest.raises(ConnectionRefusedError):

@@ -21,20 +21,22 @@ from tests.support.stream_edge import RecordingLog, listener, serving, table
 @on_both_loops
 async def test_a_port_that_another_program_has_is_told_and_the_others_are_served() -> None:
     taken, free, datagrams = listener(), listener(), listener(UDP)
-    with socket.create_server(("127.0.0.1", taken.port)):
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as holder:
-            holder.bind(("127.0.0.1", datagrams.port))
-            async with serving(table([], [])) as edge:
-                unbound = await edge.serve(table([taken, free, datagrams], [], 2))
-                assert unbound == {taken.key: errno.EADDRINUSE, datagrams.key: errno.EADDRINUSE}
-                assert edge.edge.streams.statistics() == {
-                    "tcp_listeners": 1,
-                    "udp_listeners": 0,
-                    "unbound": 2,
-                    "connections": 0,
-                    "flows": 0,
-                }
-                assert await edge.serve(table([free], [], 3)) == {}
+    with (
+        socket.create_server(("127.0.0.1", taken.port)),
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as holder,
+    ):
+        holder.bind(("127.0.0.1", datagrams.port))
+        async with serving(table([], [])) as edge:
+            unbound = await edge.serve(table([taken, free, datagrams], [], 2))
+            assert unbound == {taken.key: errno.EADDRINUSE, datagrams.key: errno.EADDRINUSE}
+            assert edge.edge.streams.statistics() == {
+                "tcp_listeners": 1,
+                "udp_listeners": 0,
+                "unbound": 2,
+                "connections": 0,
+                "flows": 0,
+            }
+            assert await edge.serve(table([free], [], 3)) == {}
 
 
 @on_both_loops

@@ -14,12 +14,13 @@ from itertools import pairwise
 import pytest
 from aiohttp import web
 
+from ingressd.observe.sparing import Sparing
 from ingressd.process import health
 from ingressd.process.health import CONCURRENT, JITTER, HealthChecker
 from ingressd.process.probe import Probe, Result
 from ingressd.table.health import HealthCheck, HealthTarget
 from tests.support.loops import on_both_loops
-from tests.unit.process.test_probe import serving, unused_port
+from tests.unit.process.endpoints import serving, unused_port
 
 QUICK = HealthCheck("http", "/healthz", interval_s=0.02, rise=2, fall=3)
 """No annotation can ask so often."""
@@ -80,10 +81,17 @@ def target(port: int, check: HealthCheck = QUICK) -> HealthTarget:
     return HealthTarget("127.0.0.1", port, check)
 
 
-async def test_an_endpoint_goes_down_after_fall_and_comes_back_after_rise(
-    site: Site, caplog: pytest.LogCaptureFixture
-) -> None:
+@pytest.fixture
+def said(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> pytest.LogCaptureFixture:
+    """What checkers log; other tests have not used up the lines of this while."""
+    monkeypatch.setattr(health, "_LOG", Sparing(logging.getLogger("ingressd.health")))
     caplog.set_level(logging.INFO, "ingressd.health")
+    return caplog
+
+
+async def test_an_endpoint_goes_down_after_fall_and_comes_back_after_rise(
+    site: Site, said: pytest.LogCaptureFixture
+) -> None:
     app = await site.app()
     site.checker.follow({target(app.port)})
     assert site.shown(app.port)["detail"] == "not checked yet"
@@ -97,7 +105,7 @@ async def test_an_endpoint_goes_down_after_fall_and_comes_back_after_rise(
     assert shown["checked_at"] > 1e9
     app.status = 200
     await site.until_unhealthy(())
-    assert [record.getMessage() for record in caplog.records] == [
+    assert [record.getMessage() for record in said.records] == [
         f"127.0.0.1:{app.port} is unhealthy: status 503 (http:/healthz)",
         f"127.0.0.1:{app.port} is healthy again: status 200 (http:/healthz)",
     ]
@@ -169,11 +177,14 @@ class Recorded(Probe):
         self.times: dict[HealthTarget, list[float]] = {}
         self.under_way = 0
         self.most = 0
+        self.broken = False
         self.open = asyncio.Event()
         self.open.set()
 
     async def ask(self, target: HealthTarget) -> Result:
         self.times.setdefault(target, []).append(asyncio.get_running_loop().time())
+        if self.broken:
+            raise RuntimeError("a mistake of ours")
         self.under_way += 1
         self.most = max(self.most, self.under_way)
         await self.open.wait()
@@ -214,6 +225,20 @@ async def test_intervals_are_kept_but_for_the_jitter(site: Site, recorded: Recor
     for times in recorded.times.values():
         gaps = [later - sooner for sooner, later in pairwise(times)]
         assert min(gaps) >= QUICK.interval_s * (1 - JITTER) - 0.002
+
+
+async def test_a_check_that_breaks_by_our_own_fault_says_nothing_and_goes_on(
+    site: Site, recorded: Recorded, said: pytest.LogCaptureFixture
+) -> None:
+    recorded.broken = True
+    one = HealthTarget("10.0.0.1", 80, replace(QUICK, fall=1))
+    site.checker.follow({one})
+    async with asyncio.timeout(20):
+        while len(recorded.times.get(one, ())) < 3:
+            await asyncio.sleep(0.005)
+    assert site.checker.unhealthy == frozenset()
+    assert said.records[0].getMessage() == "the check of 10.0.0.1:80 failed"
+    assert said.records[0].exc_info
 
 
 async def test_one_target_is_never_asked_twice_at_a_time(site: Site, recorded: Recorded) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -16,8 +15,7 @@ from ingressd.process.probe import BODY_BYTES, Probe, Result
 from ingressd.table.health import HealthCheck, HealthTarget
 from tests.support.backend import backend
 from tests.support.certificates import authority
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+from tests.unit.process.endpoints import Handler, serving, unused_port
 
 HTTP = HealthCheck("http", "/healthz")
 SHORT_S = 0.1
@@ -28,22 +26,6 @@ async def probe() -> AsyncIterator[Probe]:
     probe = Probe()
     yield probe
     await probe.close()
-
-
-@asynccontextmanager
-async def serving(handler: Handler, *, tls: bool = False, address: str = "127.0.0.1") -> AsyncIterator[int]:
-    """An aiohttp server; its port."""
-    context = None
-    if tls:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        authority().issue_cert("app.example").configure_cert(context)
-    runner = web.ServerRunner(web.Server(handler), access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, address, 0, ssl_context=context).start()
-        yield runner.addresses[0][1]
-    finally:
-        await runner.cleanup()
 
 
 def answering(status: int = 200, body: bytes = b"", **headers: str) -> Handler:
@@ -58,11 +40,6 @@ async def silent() -> AsyncIterator[int]:
     """A listener that accepts and says nothing; its port."""
     async with backend(lambda peer: peer.eof()) as app:
         yield app.port
-
-
-def unused_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
 
 
 async def ask(probe: Probe, port: int, address: str = "127.0.0.1", **check: Any) -> Result:

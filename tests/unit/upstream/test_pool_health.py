@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 
 from ingressd.balancing.base import Request as Requested
 from ingressd.balancing.registry import SCHEDULERS
+from ingressd.observe.sparing import Sparing
 from ingressd.settings import Limits
 from ingressd.table.endpoint import Endpoint
 from ingressd.table.health import OutlierDetection
 from ingressd.table.pool import Pool
+from ingressd.upstream import registry
 from ingressd.upstream.endpoint import EndpointState
 from ingressd.upstream.registry import PoolState
 from tests.unit.balancing.targets import Request
@@ -62,6 +64,14 @@ class Site:
         return shown
 
 
+@pytest.fixture
+def said(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> pytest.LogCaptureFixture:
+    """What pools log; other tests have not used up the lines of this while."""
+    monkeypatch.setattr(registry, "_LOG", Sparing(logging.getLogger(registry.__name__)))
+    caplog.set_level(logging.INFO)
+    return caplog
+
+
 def test_an_unhealthy_endpoint_is_not_picked_until_it_is_healthy() -> None:
     site = Site(3)
     site.follow(0, 1, 2, unhealthy=(1,))
@@ -71,21 +81,24 @@ def test_an_unhealthy_endpoint_is_not_picked_until_it_is_healthy() -> None:
     assert site.picks(30) == {0: 10, 1: 10, 2: 10}
 
 
-def test_when_too_few_are_healthy_all_are_picked() -> None:
+def test_when_too_few_are_healthy_all_are_picked(said: pytest.LogCaptureFixture) -> None:
     site = Site(3)
     site.follow(0, 1, 2, unhealthy=(1, 2))
     assert site.picks(30) == {0: 10, 1: 10, 2: 10}
     assert site.state.panic
     site.follow(0, 1, 2, unhealthy=(1,))
     assert not site.state.panic
+    assert [record.getMessage() for record in said.records] == [
+        "default/web:80: too few of its endpoints are healthy, so all of them are used",
+        "default/web:80: enough of its endpoints are healthy again",
+    ]
     strict = Site(2, panic_percent=0)
     strict.follow(0, 1, unhealthy=(0, 1))
     assert strict.pick() is None
     assert not strict.state.may_try(())
 
 
-def test_an_ejected_endpoint_is_passed_over_until_its_time_is_over(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
+def test_an_ejected_endpoint_is_passed_over_until_its_time_is_over(said: pytest.LogCaptureFixture) -> None:
     site = Site(3, outliers=FIVE)
     site.fail(1)
     assert site.picks(30) == {0: 15, 2: 15}
@@ -95,7 +108,7 @@ def test_an_ejected_endpoint_is_passed_over_until_its_time_is_over(caplog: pytes
     site.now += 0.1
     assert site.picks(30) == {0: 10, 1: 10, 2: 10}
     assert (site.shown(1)["ejected_s"], site.shown(1)["ejections"]) == (0.0, 1)
-    lines = [record.getMessage() for record in caplog.records]
+    lines = [record.getMessage() for record in said.records]
     assert lines == [
         "default/web:80: 10.0.0.1:80 is ejected for 30 s: 5 failed connections in a row",
         "default/web:80: 10.0.0.1:80 takes requests again: its ejection is over",
