@@ -286,6 +286,8 @@ class Flow:
             except OSError:
                 continue
             self._replied = True
+            if self._endpoint is not None and self._endpoint.suspect:
+                self._endpoint.judge(200, time.monotonic())
             self.reason = ""
             self._tried.clear()
             self.bytes_out += len(data)

@@ -109,4 +109,4 @@ def _nothing(resources: ResourceSet) -> bool:
 
 
 def _empty(snapshot: Snapshot) -> bool:
-    return not snapshot.hosts and snapshot.default is None
+    return not snapshot.hosts and not snapshot.streams and snapshot.default is None

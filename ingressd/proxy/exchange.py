@@ -419,6 +419,7 @@ class Exchange(RequestView):
             connection.retire()
         elif not connection.quiet():  # it was closed as soon as it was accepted
             connection.close()
+            endpoint.failed(time.monotonic())
             self._tried += (endpoint,)
             self._failed(Reason.UPSTREAM_RESET, "the upstream closed a new connection", untouched=True)
         else:

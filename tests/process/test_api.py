@@ -95,6 +95,9 @@ def test_services(world: World) -> None:
                 "node_port": None,
             }
         ],
+        "cluster_ip": None,
+        "node_ports": [],
+        "listeners": [],
         "file": str(world.site.file("site.yaml")),
         "line": 17,
         "pools": [

@@ -36,10 +36,16 @@ def _end(program: Program) -> None:
 
 
 def _stale(program: Program) -> bool:
-    faults = [fault for fault in program.api("faults") if fault["code"] == "state_stale"]
-    stale: bool = program.api("status")["stale"]
-    assert stale is bool(faults)
-    return stale
+    """What the two pages say, when they say the same: they are asked one after the other."""
+    said: list[bool] = []
+
+    def agree() -> bool:
+        stale: bool = program.api("status")["stale"]
+        said.append(stale)
+        return stale is any(fault["code"] == "state_stale" for fault in program.api("faults"))
+
+    until(agree, "the status and the faults to say the same")
+    return said[-1]
 
 
 def test_without_manifests_the_last_good_table_is_served_until_they_are_back(
