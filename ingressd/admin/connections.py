@@ -75,6 +75,7 @@ class Connection(web.RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._disarm()
+        self._wire = None  # CPython 3.11: a transport that is gone cannot be aborted
         super().connection_lost(exc)
         if not self.ended.done():
             self.ended.set_result(None)

@@ -16,6 +16,7 @@ from typing import Any
 
 from ingressd.clock import NEVER
 from ingressd.errors import Reason
+from ingressd.listener.gate import plain_address
 from ingressd.listener.port import IP_PKTINFO, IPV6_PKTINFO
 from ingressd.listener.stream import StreamContext
 from ingressd.observe.stream_stats import Meter, StreamCount
@@ -30,7 +31,6 @@ UNREPLIED_S = 30.0
 _AT_ONCE = 64  # others on the loop wait meanwhile, as in plain.py
 _DATAGRAM_BYTES = 65_535
 _ANCILLARY_BYTES = socket.CMSG_SPACE(16) + socket.CMSG_SPACE(20)
-_IPV4_IN_IPV6 = "::ffff:"
 
 Ancillary = tuple[int, int, bytes]
 Local = tuple[Ancillary, ...]
@@ -173,8 +173,7 @@ class Flow:
         self.client = client
         self.local = local
         self.listener = port.listener
-        address: str = client[0]
-        self.client_address = address[len(_IPV4_IN_IPV6) :] if address.startswith(_IPV4_IN_IPV6) else address
+        self.client_address = plain_address(client[0])
         self.client_port: int = client[1]
         self.began = time.monotonic()
         self.started_at = time.time()

@@ -80,7 +80,7 @@ class Gate:
 
     def admit(self, peer: Any) -> Admission | None:
         """A place for the connection from `peer`, an address as accept(2) gives it. None: its client has enough."""
-        address = _plain(peer[0])
+        address = plain_address(peer[0])
         if self._per_client:
             held = self._by_client.get(address, 0)
             if held >= self._per_client:
@@ -138,7 +138,7 @@ def _bound(listeners: int) -> int:
     return (descriptors - listeners) * _DESCRIPTORS_PERCENT // 100
 
 
-def _plain(address: str) -> str:
+def plain_address(address: str) -> str:
     """Without the prefix of IPv4 in IPv6, and without the interface of a link-local address."""
     if address.startswith(_IPV4_IN_IPV6) and "." in address:
         return address[len(_IPV4_IN_IPV6) :]

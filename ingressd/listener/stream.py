@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ingressd.errors import Reason
-from ingressd.listener.gate import Admission, Gate
+from ingressd.listener.gate import Admission, Gate, plain_address
 from ingressd.listener.overload import Overload
 from ingressd.listener.plain import reset_when_closed
 from ingressd.listener.port import keep_alive
@@ -235,7 +235,7 @@ class StreamConnection:
     def _local(self) -> tuple[str, int]:
         """The address that the client has connected to."""
         address, port = self._sock.getsockname()[:2]
-        return address, port
+        return plain_address(address), port
 
     def _hold(self, endpoint: EndpointState | None) -> None:
         """What the schedulers count as in flight."""

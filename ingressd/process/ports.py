@@ -10,8 +10,9 @@ from __future__ import annotations
 import errno
 import logging
 import resource
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 
 from ingressd.compile.compilation import Compilation
 from ingressd.compile.port_faults import PortProblem
@@ -22,6 +23,10 @@ from ingressd.table.stream import StreamListener
 RETRY_S = 3.0
 """How often ports are looked at again that could not be opened."""
 
+AGAIN = 500
+"""Of more ports than that, so many at a time are looked at again: it takes 10 ms."""
+
+_TOLD = 10
 _DESCRIPTORS_PERCENT = 80  # the rest is for connections and files
 
 _log = logging.getLogger("ingressd.ports")
@@ -61,17 +66,15 @@ class Ports:
         news, self._news = self._news, False
         before, holders_before = self._held, self._holders
         holders = PortHolders(self._supervisor_pid)
-        held: dict[str, PortProblem] = {}
+        # Those that are left for next time come first then.
+        held = {key: before[key] for key in islice(before, AGAIN, None) if key in wanted}
         for key, listener in wanted.items():
-            if key not in published and (problem := _probe(listener, holders)) is not None:
+            if key not in published and key not in held and (problem := _probe(listener, holders)) is not None:
                 held[key] = problem
         refused = {key for key, number in self._unbound().items() if _busy(number)}
         self._holders = {key: ", ".join(holders.strangers(wanted[key])) for key in refused if key in wanted}
-        for key in held.keys() - before.keys():
-            _log.warning("%s is not opened: %s", key, held[key])
-        for key in before.keys() - held.keys():
-            if key in wanted:
-                _log.info("%s is opened: nobody else has it any more", key)
+        _tell(logging.WARNING, [f"{key} is not opened: {held[key]}" for key in held if key not in before])
+        _tell(logging.INFO, [f"{key} is opened now" for key in before if key not in held and key in wanted])
         self._held = held
         return news or (before, holders_before) != (held, self._holders)
 
@@ -88,6 +91,13 @@ class Ports:
     def _unbound(self) -> dict[str, int]:
         """What any worker could not open. A copy: the loop changes it meanwhile."""
         return {key: number for unbound in tuple(self._reported.values()) for key, number in unbound.items()}
+
+
+def _tell(level: int, lines: Sequence[str]) -> None:
+    for line in lines[:_TOLD]:
+        _log.log(level, "%s", line)
+    if len(lines) > _TOLD:
+        _log.log(level, "and so it is with %d more ports", len(lines) - _TOLD)
 
 
 def cluster_listeners() -> int:

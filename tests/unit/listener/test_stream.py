@@ -198,9 +198,10 @@ async def test_a_silent_connection_is_ended_after_its_time() -> None:
         assert (await edge.log.ended())[0].reason == "idle"
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1", "::"])
 @on_both_loops
-async def test_the_endpoint_is_told_whose_connection_it_is() -> None:
-    port = listener(proxy_protocol=True)
+async def test_the_endpoint_is_told_whose_connection_it_is(address: str) -> None:
+    port = listener(address=address, proxy_protocol=True)
     heads: list[bytes] = []
 
     async def conversation(peer: Peer) -> None:

@@ -6,7 +6,10 @@ import errno
 import resource
 import socket
 
+import pytest
+
 from ingressd.compile.compilation import Compilation
+from ingressd.process import ports as module
 from ingressd.process.ports import Ports, cluster_listeners
 from ingressd.table.stream import UDP
 from tests.support.stream_edge import free_port
@@ -108,3 +111,20 @@ def test_a_part_of_the_descriptors_is_for_virtual_addresses() -> None:
         assert cluster_listeners() == 800
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_of_very_many_ports_each_has_its_turn(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "AGAIN", 2)
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(12)]
+    wanted = _compilation(*(sock.getsockname()[1] for sock in sockets)).snapshot.streams
+    ports = Ports(NOBODY)
+    assert ports.look(wanted, {})
+    assert caplog.messages[-1] == "and so it is with 2 more ports"
+    for sock in sockets:
+        sock.close()
+    for _ in range(len(sockets) // 2):
+        assert ports.troubled
+        assert ports.look(wanted, {})
+    assert not ports.troubled
