@@ -7,10 +7,11 @@ requests go through, and the table's one algorithm; nothing is sent anywhere.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from ingressd.errors import LocalReply, Reason
-from ingressd.filters.base import Services
+from ingressd.filters.base import RequestFilter, Services
 from ingressd.http.authority import canonical_host
 from ingressd.http.fields import FieldBlock
 from ingressd.http.target import canonicalise, split_absolute
@@ -78,10 +79,14 @@ def ask(url: str, method: str, headers: Sequence[tuple[str, str]]) -> Question:
 def explain(table: RoutingTable, question: Question) -> dict[str, Any]:
     """The answer, step by step."""
     trace = Trace()
-    route = table.match(question.host, question.path, trace)
-    if route is not None and route.alternatives:
-        route = table.decide(route, question.host, question.path, question, trace)
+    found = table.match(question.host, question.path, trace)
+    route = found
+    if found is not None and found.alternatives:
+        route = table.decide(found, question.host, question.path, question, trace)
     question.route = route
+    before = question.forwarded_lines()
+    chain, reply = _run(route, question)
+    goes_on = route is not None and not route.denied and reply is None
     return {
         "method": question.method,
         "scheme": question.scheme,
@@ -90,27 +95,51 @@ def explain(table: RoutingTable, question: Question) -> dict[str, Any]:
         "hosts": [candidate.as_dict() for candidate in trace.hosts],
         "routes": [candidate.as_dict() for candidate in trace.candidates()],
         "route": None if route is None else route.id,
-        "outcome": _outcome(table.snapshot, route, question),
+        "alternatives": _alternatives(found, route),
+        "filters": chain,
+        "response_filters": [] if route is None else [str(each) for each in route.response_filters],
+        "policy": None if route is None else _policy(route),
+        "sent": _sent(question, before) if goes_on else None,
+        "outcome": _outcome(table.snapshot, route, question, reply),
     }
 
 
-def _outcome(snapshot: Snapshot, route: Route | None, question: Question) -> Mapping[str, Any]:
+def _run(route: Route | None, question: Question) -> tuple[list[dict[str, str]], LocalReply | None]:
+    """What each request filter of the route does, in their order, and the answer that one of them gives."""
+    chain: list[dict[str, str]] = []
+    reply: LocalReply | None = None
+    for each in () if route is None or route.denied else route.filters:
+        if reply is not None:
+            does = "not reached"
+        elif getattr(each, "asks", False):
+            does = "asks"
+        else:
+            reply = _answer(each, question)
+            does = "passes" if reply is None else "answers"
+        chain.append({"filter": str(each), "does": does})
+    return chain, reply
+
+
+def _answer(request_filter: RequestFilter, question: Question) -> LocalReply | None:
+    try:
+        # One that has something to wait for says so: it asks.
+        reply: Any = request_filter.on_request(question)
+    except LocalReply as refusal:
+        return refusal
+    return reply if isinstance(reply, LocalReply) else None
+
+
+def _outcome(
+    snapshot: Snapshot, route: Route | None, question: Question, reply: LocalReply | None
+) -> Mapping[str, Any]:
     """What happens once the route is known, in the order in which the proxy decides it."""
     if route is None:
         return _local(404, Reason.NO_ROUTE, "no rule and no default backend takes the request")
     if route.denied:
         return _local(503, Reason.POLICY_INVALID, route.denied)
-    for request_filter in route.filters:
-        if getattr(request_filter, "asks", False):
-            continue
-        reply: LocalReply | None
-        try:
-            reply = request_filter.on_request(question)
-        except LocalReply as refusal:
-            reply = refusal
-        if reply is not None:
-            fields = {name.decode("latin-1"): value.decode("latin-1") for name, value in reply.headers}
-            return {**_local(reply.status, reply.reason, reply.detail), "headers": fields}
+    if reply is not None:
+        fields = {name.decode("latin-1"): value.decode("latin-1") for name, value in reply.headers}
+        return {**_local(reply.status, reply.reason, reply.detail), "headers": fields}
     edits = question.edits
     pool = snapshot.pools.get(route.pool if edits is None else edits.pool or route.pool)
     if pool is None or not pool.endpoints:
@@ -123,6 +152,38 @@ def _outcome(snapshot: Snapshot, route: Route | None, question: Question) -> Map
         "affinity_s": pool.affinity_s,
         "tls": pool.tls,
         "endpoints": [endpoint.key for endpoint in pool.endpoints],
+    }
+
+
+def _alternatives(found: Route | None, route: Route | None) -> list[dict[str, Any]]:
+    """Who else may have requests of this host and path, in the order in which they are asked."""
+    return [
+        {
+            "route": each.route.id,
+            "pool": each.route.pool,
+            "condition": str(each.condition),
+            "by_chance": each.condition.by_chance,
+            "taken": each.route is route,
+        }
+        for each in (() if found is None else found.alternatives)
+    ]
+
+
+def _policy(route: Route) -> dict[str, Any]:
+    values = asdict(route.policy)
+    return {name: sorted(value) if isinstance(value, frozenset) else value for name, value in values.items()}
+
+
+def _sent(question: Question, before: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """What the endpoint gets, as far as the filters that were run have changed it."""
+    after = question.forwarded_lines()
+    edits = question.edits
+    left = {name.lower() for name, _ in after}
+    return {
+        "target": (edits and edits.target) or question.origin_target,
+        "host": (edits and edits.authority) or question.authority,
+        "set": [{"name": name, "value": value} for name, value in after if (name, value) not in before],
+        "removed": [name for name, _ in before if name.lower() not in left],
     }
 
 

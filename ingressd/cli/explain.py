@@ -156,7 +156,7 @@ def _lines(answer: Mapping[str, Any]) -> Iterator[str | Text]:
     yield from _paths(answer["routes"])
     yield ""
     yield "3. What happens next"
-    for line in _outcome(answer["outcome"]):
+    for line in (*_chain(answer), *_outcome(answer["outcome"])):
         yield f"   {line}"
     if answer["notes"]:
         yield ""
@@ -182,6 +182,35 @@ def _candidate(outcome: str, name: str, why: str) -> Text:
 
     style = {"won": "bold green", "lost": "yellow", "missed": "dim"}[outcome]
     return Text("   ").append(f"{outcome:<6}", style).append(f" {name}\n          {why}")
+
+
+def _chain(answer: Mapping[str, Any]) -> Iterator[str]:
+    """The filters in the order in which they run, and what becomes of the request on its way."""
+    yield from (f"{each['does']:<8} {each['filter']}" for each in answer["filters"])
+    for each in answer["alternatives"]:
+        if each["by_chance"] and not each["taken"]:
+            yield f"or goes  to {each['pool']}: {each['condition']}"
+    sent = answer["sent"]
+    if sent is not None:
+        yield f"sends    {answer['method']} {sent['target']}, Host: {sent['host']}"
+        yield from (f"sets     {field['name']}: {field['value']}" for field in sent["set"])
+        yield from (f"removes  {name}" for name in sent["removed"])
+        yield f"bounds   {_bounds(answer['policy'])}"
+    yield from (f"returns  {each}" for each in answer["response_filters"])
+
+
+def _bounds(policy: Mapping[str, Any]) -> str:
+    """A policy in words."""
+    tries = policy["tries"]
+    words = [
+        f"connect {policy['connect_s']:g} s",
+        f"read {policy['read_gap_s']:g} s",
+        f"send {policy['send_gap_s']:g} s",
+        "1 try" if tries == 1 else f"{tries or 'any number of'} tries",
+        f"body {policy['request_body_bytes']} bytes" if policy["request_body_bytes"] else "body of any size",
+    ]
+    words += [f"whole request {policy['request_s']:g} s"] if policy["request_s"] else []
+    return ", ".join(words)
 
 
 def _outcome(outcome: Mapping[str, Any]) -> Iterator[str]:

@@ -220,7 +220,7 @@ FLAGS = (
         compiles=True,
     ),
     SettingFlag("dns_bind", "--dns-bind", "Address of the DNS server.", "ADDRESS", compiles=True),
-    SettingFlag("cluster_domain", "--cluster-domain", "What the names of Services end with.", "NAME"),
+    SettingFlag("cluster_domain", "--cluster-domain", "What the names of Services end with.", "NAME", compiles=True),
     SettingFlag(
         "dns_upstream",
         "--dns-upstream",

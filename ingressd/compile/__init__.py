@@ -8,5 +8,5 @@ such a pool with what it was made of · slices.py the endpoints that are written
 Service may be · streams.py which ports Services open at layer 4 · service_ports.py what one of them wants ·
 node_ports.py, cluster_ips.py ports and addresses that nobody has written · port_faults.py what is said of a port that
 could not be opened · health.py what a Service says of checks and ejections · marks.py what checks have found · kept.py
-what a run leaves to the next one · compilation.py what comes out, and what people are shown of it.
+what a run leaves to the next one · compilation.py, service_row.py what comes out, and what people are shown of it.
 """

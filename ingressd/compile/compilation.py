@@ -10,14 +10,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ingressd.compile.node_ports import PortKey
 from ingressd.compile.port_faults import PortProblem, port_fault
+from ingressd.compile.service_row import ServiceRow
 from ingressd.compile.streams import Streams
 from ingressd.discovery.base import Query
 from ingressd.errors import Fault
-from ingressd.model.resource import Resource
 from ingressd.model.resource_set import ResourceSet
-from ingressd.model.service import Service, ServicePort
 from ingressd.table.pool import Pool
 from ingressd.table.route import ANY_HOST, Route
 from ingressd.table.snapshot import Snapshot
@@ -40,6 +38,8 @@ class Compilation:
     streams: Streams = field(default_factory=Streams)
     problems: Mapping[str, PortProblem] = field(default_factory=dict)
     """Listeners that could not be opened, by key."""
+    domain: str = "cluster.local"
+    """What the names of Services end with."""
 
     def with_problems(self, problems: Mapping[str, PortProblem]) -> Compilation:
         """The same, with a fault for each listener that could not be opened."""
@@ -77,6 +77,7 @@ class Compilation:
                 self.streams,
                 tuple(listeners.get(name, ())),
                 self.problems,
+                self.domain,
             )
             for name in names
         )
@@ -112,91 +113,6 @@ class RouteRow:
             "condition": self.condition,
             "file": route.file,
             "line": route.line,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceRow:
-    """One Service as people are shown it; `resource` is None when routes name one that does not exist."""
-
-    namespace: str
-    name: str
-    resource: Resource[Service] | None
-    pools: tuple[Pool, ...]
-    asked: Mapping[str, tuple[Query, ...]]
-    streams: Streams = field(default_factory=Streams)
-    """Of all Services."""
-    listeners: tuple[StreamListener, ...] = ()
-    """Of this one."""
-    problems: Mapping[str, PortProblem] = field(default_factory=dict)
-
-    def as_dict(self) -> dict[str, Any]:
-        """The JSON shape of /api/v1/services."""
-        resource = self.resource
-        row: dict[str, Any] = {"namespace": self.namespace, "name": self.name, "exists": resource is not None}
-        if resource is not None:
-            spec = resource.object.spec
-            row |= {
-                "type": spec.type,
-                "headless": resource.object.headless,
-                "external_name": spec.external_name or None,
-                "ports": [
-                    {
-                        "name": port.name,
-                        "port": port.port,
-                        "target_port": port.port if port.target_port is None else port.target_port,
-                        "protocol": port.protocol,
-                        "app_protocol": port.app_protocol,
-                        "node_port": self._node_port(port) or None,
-                    }
-                    for port in spec.ports
-                ],
-                "cluster_ip": self.streams.cluster_ips.get((self.namespace, self.name)),
-                "node_ports": [number for port in spec.ports if (number := self._node_port(port))],
-                "file": resource.file,
-                "line": resource.origin.line,
-            }
-        row["listeners"] = [
-            {
-                "protocol": each.protocol,
-                "address": each.address,
-                "port": each.port,
-                "role": each.role,
-                "bound": each.key not in self.problems,
-            }
-            for each in self.listeners
-        ]
-        row["pools"] = [self._pool(pool) for pool in self.pools]
-        return row
-
-    def _node_port(self, port: ServicePort) -> int:
-        """Written or given; 0 = none."""
-        key = PortKey(self.namespace, self.name, port.port, port.protocol)
-        return port.node_port or self.streams.node_ports.get(key, 0)
-
-    def _pool(self, pool: Pool) -> dict[str, Any]:
-        queries = self.asked.get(pool.id, ())
-        return {
-            "id": pool.id,
-            "port": pool.port,
-            "scheduler": pool.scheduler,
-            "affinity_s": pool.affinity_s,
-            "tls": pool.tls,
-            "discovery": queries[0].provider if queries else "slices",
-            "targets": [query.target for query in queries],
-            "problem": pool.problem,
-            "endpoints": [
-                {
-                    "endpoint": endpoint.key,
-                    "address": endpoint.address,
-                    "port": endpoint.port,
-                    "weight": endpoint.weight,
-                    "zone": endpoint.zone,
-                    "terminating": endpoint.terminating,
-                    "source": endpoint.source,
-                }
-                for endpoint in pool.endpoints
-            ],
         }
 
 

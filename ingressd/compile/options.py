@@ -116,6 +116,7 @@ class CompileOptions:
     limits: Limits = field(default_factory=Limits)
     certificates: Certificates = field(default_factory=Certificates)
     streams: StreamOptions = field(default_factory=StreamOptions)
+    cluster_domain: str = "cluster.local"
 
     @classmethod
     def from_settings(
@@ -148,4 +149,5 @@ class CompileOptions:
             limits=settings.limits,
             certificates=certificates,
             streams=StreamOptions.from_settings(settings, most_cluster_listeners),
+            cluster_domain=settings.cluster_domain,
         )

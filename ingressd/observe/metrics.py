@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 
 from ingressd import __version__
 from ingressd.errors import Severity
+from ingressd.observe.pool_sums import PoolSum, endpoint_sums, pool_sums
 from ingressd.observe.stats import BOUNDS_S, Labels, add
 from ingressd.observe.stream_stats import OPEN, Numbers, add_streams
 from ingressd.observe.stream_stats import Labels as StreamLabels
@@ -49,6 +50,9 @@ _STREAM_COUNTERS = (
     (4, "stream_failures_total", "Attempts to reach an endpoint of a Service's port that failed."),
 )
 """Place in stream_stats.Numbers, name and help."""
+POOLS = 10_000
+"""Pools with series of their own, as many as Service ports at layer 4 have; the rest are pool `other`."""
+OTHER_POOL = "other"
 _ENDPOINT_GAUGES = (
     ("active", "Requests in flight to an endpoint."),
     ("idle", "Kept connections to an endpoint that carry no request."),
@@ -57,6 +61,11 @@ _ENDPOINT_COUNTERS = (
     ("picks", "Attempts for which an endpoint was picked."),
     ("connects", "Connections made to an endpoint."),
     ("failures", "Attempts that failed at an endpoint."),
+    ("ejections", "Times that a worker left an endpoint out for a while, for what requests met there."),
+)
+_BREAKER_GAUGES = (
+    ("requests", "Requests that the breaker of a pool has let in and that have not ended."),
+    ("pending", "Requests that wait until the breaker of a pool lets them in."),
 )
 
 
@@ -91,6 +100,8 @@ class ControllerFacts:
     """Epoch seconds of the last applied reload; None = none yet."""
     reload_s: float | None = None
     """How long it took."""
+    checks: Sequence[tuple[str, str, bool]] = ()
+    """Of each health check: whom it asks, what, and whether the answers say that it is healthy."""
     dns_queries: Values | None = None
     """Answers of the DNS server by type and response code; None = it is off."""
 
@@ -120,6 +131,8 @@ class _Collector(Collector):
         yield _counter("filter_events_total", "Events that filters of routes count.", ("event",), events)
         yield from _streams(total["streams"], self._workers)
         yield from _endpoints(self._workers, self._departed)
+        yield from _pools(self._workers, self._departed)
+        yield from _checks(self._facts.checks)
 
 
 def _controller(facts: ControllerFacts) -> Iterator[Metric]:
@@ -188,25 +201,67 @@ def _streams(total: Mapping[StreamLabels, Numbers], workers: Sequence[WorkerExpo
 
 def _endpoints(workers: Sequence[WorkerExport], departed: Sequence[WorkerExport]) -> Iterator[Metric]:
     """By address alone: several pools may list an endpoint, and they share its counters."""
-    live = [_by_endpoint(worker) for worker in workers]
-    gone = [_by_endpoint(worker) for worker in departed]
-    known = sorted(set().union(*live))
+    live, gone = endpoint_sums(workers), endpoint_sums(departed)
+    known = sorted(live)
     for name, text in _ENDPOINT_GAUGES:
-        yield _gauge(f"endpoint_{name}", text, ("endpoint",), _sums(known, live, name))
+        yield _gauge(f"endpoint_{name}", text, ("endpoint",), {(key,): live[key].counts[name] for key in known})
     for name, text in _ENDPOINT_COUNTERS:
-        yield _counter(f"endpoint_{name}_total", text, ("endpoint",), _sums(known, [*live, *gone], name))
-
-
-def _by_endpoint(worker: WorkerExport) -> dict[str, Mapping[str, Any]]:
-    return {endpoint["endpoint"]: endpoint for pool in worker.upstreams for endpoint in pool["endpoints"]}
-
-
-def _sums(
-    endpoints: Iterable[str], workers: Sequence[Mapping[str, Mapping[str, Any]]], name: str
-) -> dict[tuple[str, ...], float]:
-    return {
-        (endpoint,): sum(worker[endpoint][name] for worker in workers if endpoint in worker) for endpoint in endpoints
+        totals: dict[tuple[str, ...], float] = {
+            (key,): live[key].counts[name] + (gone[key].counts[name] if key in gone else 0) for key in known
+        }
+        yield _counter(f"endpoint_{name}_total", text, ("endpoint",), totals)
+    healthy: dict[tuple[str, ...], float] = {(key,): live[key].healthy for key in known}
+    yield _gauge("endpoint_healthy", "1 unless a health check says otherwise.", ("endpoint",), healthy)
+    ejected: dict[tuple[str, ...], float] = {(key,): live[key].ejecting for key in known}
+    yield _gauge("endpoint_ejected", "Workers that leave an endpoint out at the moment.", ("endpoint",), ejected)
+    latency: dict[tuple[str, ...], float] = {
+        (key,): milliseconds / 1000 for key in known if (milliseconds := live[key].latency_ms) is not None
     }
+    text = "Moving average of the time to the head of an answer, over workers by their picks."
+    yield _gauge("endpoint_latency_seconds", text, ("endpoint",), latency)
+
+
+def _pools(workers: Sequence[WorkerExport], departed: Sequence[WorkerExport]) -> Iterator[Metric]:
+    live = _bounded(pool_sums(workers))
+    gone = pool_sums(departed)
+    gauges: tuple[tuple[str, str, dict[tuple[str, ...], float]], ...] = (
+        ("panic", "Workers in which so few endpoints are healthy that all are used.", _each(live, "panicking")),
+        ("dialing", "Requests that wait for a connection to be made.", _each(live, "dialing")),
+        ("retrying", "Requests in their second attempt or a later one.", _each(live, "retrying")),
+    )
+    for name, text, values in gauges:
+        yield _gauge(f"pool_{name}", text, ("pool",), values)
+    broken = {pool: total.breaker for pool, total in live.items() if total.breaker is not None}
+    for name, text in _BREAKER_GAUGES:
+        yield _gauge(f"pool_breaker_{name}", text, ("pool",), {(pool,): seen[name] for pool, seen in broken.items()})
+    overflows: dict[tuple[str, ...], float] = {}
+    for pool, seen in broken.items():
+        before = gone[pool].breaker if pool in gone else None
+        overflows[(pool,)] = seen["overflows"] + (0 if before is None else before["overflows"])
+    yield _counter("pool_breaker_overflows_total", "Requests that a breaker refused.", ("pool",), overflows)
+
+
+def _bounded(sums: Mapping[str, PoolSum]) -> dict[str, PoolSum]:
+    """The first POOLS of them, and the rest as one."""
+    names = sorted(sums)
+    bounded = {name: sums[name] for name in names[:POOLS]}
+    if names[POOLS:]:
+        rest = bounded[OTHER_POOL] = PoolSum()
+        for name in names[POOLS:]:
+            rest.merge(sums[name])
+    return bounded
+
+
+def _each(sums: Mapping[str, PoolSum], name: str) -> dict[tuple[str, ...], float]:
+    return {(pool,): getattr(total, name) for pool, total in sums.items()}
+
+
+def _checks(checks: Iterable[tuple[str, str, bool]]) -> Iterator[Metric]:
+    """Checks that differ in their times only have the same labels: it is healthy if all of them say so."""
+    up: dict[tuple[str, ...], float] = {}
+    for target, check, healthy in checks:
+        up[(target, check)] = min(up.get((target, check), 1.0), float(healthy))
+    yield _gauge("health_check_up", "1 while a health check says that what it asks is well.", ("target", "check"), up)
 
 
 def _one(value: float) -> Values:

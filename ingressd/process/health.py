@@ -103,20 +103,20 @@ class HealthChecker:
             except TimeoutError:
                 return
 
-    def statistics(self) -> list[dict[str, Any]]:
+    def statistics(self) -> dict[HealthTarget, dict[str, Any]]:
         """What is known of each target."""
-        return [
-            {
+        return {
+            target: {
                 "target": str(target),
                 "check": str(target.check),
                 "healthy": watched.health.healthy,
                 "streak": watched.health.streak,
                 "detail": watched.health.detail,
-                "checked_at": watched.health.checked_at,
+                "checked_at": watched.health.checked_at or None,
                 "took_ms": round(watched.health.took_s * 1000, 1),
             }
             for target, watched in self._watched.items()
-        ]
+        }
 
     async def close(self) -> None:
         """Ask nothing any more."""

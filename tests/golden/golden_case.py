@@ -26,6 +26,7 @@ from ingressd.routing.table import RoutingTable
 from ingressd.routing.trace import shown_host
 from ingressd.sources.files import FileSource
 from ingressd.table.endpoint import Endpoint
+from ingressd.table.policy import DEFAULT_POLICY, READ_TIMEOUT
 from ingressd.table.pool import Pool
 from ingressd.table.stream import StreamListener
 
@@ -33,6 +34,8 @@ FOLDER = Path(__file__).parent
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 """The moment that all cases are compiled at."""
 HTTPS_PORT = 8443
+NGINX_RETRY_ON = DEFAULT_POLICY.retry_on | {READ_TIMEOUT}
+"""What holds for Ingresses that were written for ingress-nginx."""
 
 
 def cases() -> list[str]:
@@ -138,11 +141,16 @@ def _route(row: RouteRow) -> str:
     chain = (*route.filters, *(each for each in route.response_filters if each not in route.filters))
     text += "".join(f" {{{each}}}" for each in chain)
     text += "".join(
-        f" {field.name}={value}"
+        f" {field.name}={_shown(value)}"
         for field in fields(route.policy)
-        if (value := getattr(route.policy, field.name)) not in (field.default, NGINX_BODY_BYTES)
+        if (value := getattr(route.policy, field.name)) not in (field.default, NGINX_BODY_BYTES, NGINX_RETRY_ON)
     )
     return f"{text} DENIED {route.denied}" if route.denied else text
+
+
+def _shown(value: object) -> str:
+    """A set in its order, whatever order it is kept in."""
+    return ",".join(sorted(str(each) for each in value)) if isinstance(value, frozenset) else str(value)
 
 
 def _watch(pool: Pool) -> str:

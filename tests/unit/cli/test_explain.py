@@ -162,3 +162,64 @@ def test_of_hundreds_of_paths_those_that_miss_are_counted(ingressd: Any, shop: P
     done = ingressd("explain", "http://shop.example/p7", "shop")
     assert "won    Exact /p7 -> web:80" in done.out
     assert "and 280 more paths that do not take it" in done.out
+
+
+CANARY = """\
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata:
+  name: canary
+  annotations:
+    nginx.ingress.kubernetes.io/canary: "true"
+    nginx.ingress.kubernetes.io/canary-by-header: X-Canary
+    nginx.ingress.kubernetes.io/canary-weight: "5"
+spec:
+  ingressClassName: ingressd
+  rules:
+    - host: shop.example
+      http:
+        paths:
+          - path: /
+            pathType: Prefix
+            backend: {service: {name: cart, port: {number: 80}}}
+"""
+
+
+def test_a_header_decides_for_a_canary_and_its_share_of_the_others_is_told(ingressd: Any, shop: Path) -> None:
+    (shop / "canary.yaml").write_text(CANARY)
+    plain = ingressd("explain", "shop.example", "shop").out
+    assert "or goes  to default/cart:80: canary: 5 of 100 requests\n" in plain
+    assert "proxied by http to an endpoint of default/web:80" in plain
+    sent = ingressd("explain", "-H", "X-Canary: always", "shop.example", "shop").out
+    assert "proxied by http to an endpoint of default/cart:80" in sent
+
+
+def test_the_chain_of_the_winner_is_told_before_what_comes_of_it(ingressd: Any, shop: Path) -> None:
+    annotations = """\
+  annotations:
+    ingressd.dev/limit-rps: "10"
+    ingressd.dev/upstream-vhost: inside.test
+    ingressd.dev/request-headers-set: "X-Team: red"
+    ingressd.dev/response-headers-set: "X-Served-By: ingressd"
+    ingressd.dev/proxy-body-size: 2k
+    ingressd.dev/proxy-read-timeout: "5"
+    ingressd.dev/proxy-next-upstream-tries: "1"
+"""
+    text = (shop / "ingress.yaml").read_text().replace("spec:\n", f"{annotations}spec:\n", 1)
+    (shop / "ingress.yaml").write_text(text)
+    out = ingressd("explain", "http://shop.example/cart?a=b", "shop").out
+    expected = [
+        "3. What happens next",
+        "asks     limits a client to 10 in 1 s (burst 50)",
+        "passes   host inside.test",
+        "passes   request headers: X-Team=red",
+        "sends    GET /cart?a=b, Host: inside.test",
+        "sets     X-Team: red",
+        "bounds   connect 5 s, read 5 s, send 60 s, 1 try, body 2048 bytes",
+        "returns  response headers: X-Served-By=ingressd",
+        "proxied by http to an endpoint of default/cart:80",
+    ]
+    position = 0
+    for words in expected:
+        position = out.find(words, position)
+        assert position >= 0, f"{words!r} is missing or too early in:\n{out}"

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import struct
 from contextlib import AbstractAsyncContextManager
+from typing import Any
 
 import pytest
 
@@ -108,11 +109,14 @@ async def test_a_reset_of_one_side_resets_the_other() -> None:
 
 @on_both_loops
 async def test_a_side_that_does_not_read_stops_the_other_within_bounded_memory() -> None:
-    size = 64 * 1024 * 1024
+    size = 32 * 1024 * 1024
     release = asyncio.Event()
 
     async def conversation(peer: Peer) -> None:
+        transport: Any = peer.writer.transport
+        transport.pause_reading()  # its reader would take in 32 MiB by itself
         await release.wait()
+        transport.resume_reading()
         left = size
         while left:
             left -= len(await peer.reader.read(1 << 20))
