@@ -28,7 +28,7 @@ PAGES: tuple[tuple[str, str], ...] = (
     ("/api/v1/status", "generation, workers, listeners"),
     ("/api/v1/faults", "mistakes in the configuration, with file and line"),
     ("/api/v1/routes", "the table in the order of precedence"),
-    ("/api/v1/services", "services with their endpoints"),
+    ("/api/v1/services", "Services: ports, endpoints, their state and counters"),
     ("/api/v1/certificates", "certificates: names and expiry"),
     ("/api/v1/reloads", "the last applied edits"),
     ("/api/v1/explain?url=http://localhost/&method=GET", "which route takes a request, and why"),
@@ -47,10 +47,10 @@ def make_app(view: View, token: Callable[[], Token | None] = lambda: None) -> we
     app.router.add_get("/metrics", pages.metrics)
     app.router.add_get("/api/v1/explain", pages.explain)
     app.router.add_get("/api/v1/status", pages.status)
+    app.router.add_get("/api/v1/services", pages.services)
     lists: dict[str, Callable[[], Sequence[Json]]] = {
         "faults": view.faults,
         "routes": view.routes,
-        "services": view.services,
         "certificates": view.certificates,
         "reloads": view.reloads,
     }
@@ -93,6 +93,12 @@ class _Pages:
 
     async def metrics(self, request: web.Request) -> web.StreamResponse:
         return await self._long.send(request, self._view.metrics, METRICS_TYPE)
+
+    async def services(self, request: web.Request) -> web.StreamResponse:
+        async def make() -> bytes:
+            return await asyncio.to_thread(_as_json, await self._view.services())
+
+        return await self._long.send(request, make, JSON_TYPE)
 
     async def explain(self, request: web.Request) -> web.Response:
         url = request.query.get("url")

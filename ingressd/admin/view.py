@@ -29,8 +29,8 @@ class View(Protocol):
     def routes(self) -> Sequence[Json]:
         """The compiled table in the order of precedence."""
 
-    def services(self) -> Sequence[Json]:
-        """Services that routes use, with their endpoints."""
+    async def services(self) -> Sequence[Json]:
+        """All Services with their endpoints, and what workers count. Waits as metrics() does."""
 
     def certificates(self) -> Sequence[Json]:
         """What is served to whom and until when; no keys."""

@@ -119,6 +119,7 @@ class Compiler:
             resources=resources,
             asked=backends.asked,
             streams=streams,
+            domain=options.cluster_domain,
         )
 
     def _remember(self, options: CompileOptions, resources: ResourceSet) -> _Memory:

@@ -25,6 +25,8 @@ from ingressd.table.stream import StreamListener
 _MODES = {"random": ("iptables", "nftables"), "p2c": (), "ewma": ()}
 """kube-proxy's modes that pick as a scheduler does, where it is not ipvs."""
 _IPVS = ("ipvs",)
+_ANY_MODE = ("iptables", "nftables", "ipvs")
+"""All of them have sessionAffinity."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ class ServiceRow:
             "id": pool.id,
             "port": pool.port,
             "scheduler": pool.scheduler,
-            "proxy_modes": list(_MODES.get(pool.scheduler, _IPVS)),
+            "proxy_modes": list(_ANY_MODE if pool.affinity_s else _MODES.get(pool.scheduler, _IPVS)),
             "affinity_s": pool.affinity_s,
             "tls": pool.tls,
             "health_check": _check(pool.check),

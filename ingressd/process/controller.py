@@ -67,7 +67,7 @@ class Controller:
             fallback=self._fallback,
         )
         self._dns = DnsServer(settings)
-        self._view = ControllerView(start, self._reloader, self._fleet, self._dns)
+        self._view = ControllerView(start, self._reloader, self._fleet, self._dns, self._checker)
         self._admin = AdminServer(self._view, settings)
         self._opening: asyncio.Task[None] | None = None
         self._stopped = asyncio.Event()

@@ -112,7 +112,7 @@ class HealthChecker:
                 "healthy": watched.health.healthy,
                 "streak": watched.health.streak,
                 "detail": watched.health.detail,
-                "checked_at": watched.health.checked_at or None,
+                "checked_at": watched.health.checked_at,
                 "took_ms": round(watched.health.took_s * 1000, 1),
             }
             for target, watched in self._watched.items()

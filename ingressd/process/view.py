@@ -17,8 +17,10 @@ from ingressd.naming.server import DnsServer
 from ingressd.observe.metrics import ControllerFacts, render
 from ingressd.process.control import Start
 from ingressd.process.fleet import Fleet
+from ingressd.process.health import HealthChecker
 from ingressd.process.history import isoformat
 from ingressd.process.reload import Reloader
+from ingressd.process.service_report import service_report
 from ingressd.routing.table import RoutingTable
 from ingressd.settings import OFF
 from ingressd.table.certificate import Certificate
@@ -30,11 +32,12 @@ Objects = list[dict[str, Any]]
 class ControllerView:
     """A read-only look at the reloader and the fleet, at this moment."""
 
-    def __init__(self, start: Start, reloader: Reloader, fleet: Fleet, dns: DnsServer) -> None:
+    def __init__(self, start: Start, reloader: Reloader, fleet: Fleet, dns: DnsServer, checker: HealthChecker) -> None:
         self._start = start
         self._reloader = reloader
         self._fleet = fleet
         self._dns = dns
+        self._checker = checker
         self._table = RoutingTable(Snapshot())
         self.started = False
         """Every worker has served a snapshot of this controller."""
@@ -91,9 +94,13 @@ class ControllerView:
         compilation = self._reloader.compilation
         return [] if compilation is None else [route.as_dict() for route in compilation.routes]
 
-    def services(self) -> Objects:
+    async def services(self) -> Objects:
+        """See View. The rows are made in a thread: there may be 50,000."""
+        workers = await self._fleet.exports()
         compilation = self._reloader.compilation
-        return [] if compilation is None else [service.as_dict() for service in compilation.services]
+        if compilation is None:
+            return []
+        return await asyncio.to_thread(service_report, compilation, workers, self._checker.statistics())
 
     def certificates(self) -> Objects:
         snapshot = self._reloader.snapshot
@@ -145,6 +152,7 @@ class ControllerView:
             certificates=certificates,
             reloaded_at=None if last is None else last.applied_at.timestamp(),
             reload_s=None if last is None else last.milliseconds / 1000,
+            checks=[(each["target"], each["check"], each["healthy"]) for each in self._checker.statistics().values()],
             dns_queries=None if self._start.settings.dns_port == OFF else dict(self._dns.queries),
         )
         return await asyncio.to_thread(render, workers, departed, facts)

@@ -58,7 +58,7 @@ class EndpointState:
         self.failures = 0
         self.references = 0
         """Pools that list this address."""
-        self.outliers: tuple[Outlier, ...] = ()
+        self.outliers: dict[Outlier, None] = {}
         """Those that are told what attempts meet here: one for each pool that ejects."""
         self.suspect = False
         """One of them wants to know of good answers, too."""
@@ -100,26 +100,26 @@ class EndpointState:
             self.latency_s = FAILED_S
         self.latency_at = now
         if self.outliers:
-            for outlier in self.outliers:
+            for outlier in tuple(self.outliers):
                 outlier.failed(now, unreachable=unreachable)
             self._suspect()
 
     def judge(self, status: int, now: float) -> None:
         """A response has begun. Needed only for 5xx, and while the endpoint is `suspect`."""
-        for outlier in self.outliers:
+        for outlier in tuple(self.outliers):
             outlier.answered(status, now)
         self._suspect()
 
     def tell(self, outlier: Outlier) -> None:
         """It shall know what attempts meet here."""
-        if outlier not in self.outliers:
-            self.outliers += (outlier,)
-        self._suspect()
+        self.outliers[outlier] = None
+        self.suspect = self.suspect or outlier.suspect
 
     def forget(self, outlier: Outlier) -> None:
         """It need not know any more."""
-        self.outliers = tuple(each for each in self.outliers if each is not outlier)
-        self._suspect()
+        self.outliers.pop(outlier, None)
+        if self.suspect:
+            self._suspect()
 
     def _suspect(self) -> None:
         self.suspect = any(outlier.suspect for outlier in self.outliers)

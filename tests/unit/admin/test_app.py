@@ -40,8 +40,8 @@ class FixedView:
     def routes(self) -> list[dict[str, Any]]:
         return [ROUTE]
 
-    def services(self) -> list[dict[str, Any]]:
-        return []
+    async def services(self) -> list[dict[str, Any]]:
+        return [{"name": "shop"}]
 
     def certificates(self) -> list[dict[str, Any]]:
         raise RuntimeError("a bug")
@@ -83,7 +83,7 @@ async def test_health_and_readiness_answer_text(client: Client, view: FixedView)
 
 
 async def test_lists_are_json(client: Client) -> None:
-    for page, expected in (("status", {"generation": 7}), ("routes", [ROUTE]), ("services", []), ("reloads", [])):
+    for page, expected in (("status", {"generation": 7}), ("routes", [ROUTE]), ("services", [{"name": "shop"}]), ("reloads", [])):
         answer = await client.get(f"/api/v1/{page}")
         assert answer.status == 200
         assert answer.content_type == "application/json"

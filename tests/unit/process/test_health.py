@@ -58,7 +58,7 @@ class Site:
         return app
 
     def shown(self, port: int) -> dict[str, object]:
-        (row,) = (row for row in self.checker.statistics() if row["target"] == f"127.0.0.1:{port}")
+        (row,) = (row for row in self.checker.statistics().values() if row["target"] == f"127.0.0.1:{port}")
         return row
 
     async def until_unhealthy(self, targets: Iterable[HealthTarget]) -> None:
@@ -144,7 +144,7 @@ async def test_what_is_no_longer_asked_for_is_forgotten_at_once(site: Site) -> N
     site.checker.follow({target(app.port)})
     assert site.checker.unhealthy == frozenset()
     site.checker.follow(frozenset())
-    assert site.checker.statistics() == []
+    assert site.checker.statistics() == {}
     await site.checker.first_results(10)
 
 
@@ -281,5 +281,5 @@ async def test_changes_that_come_together_are_told_together(site: Site) -> None:
     gone = {target(unused_port(), check) for _ in range(10)}
     site.checker.follow(gone)
     await site.until_unhealthy(gone)
-    assert Counter(each["healthy"] for each in site.checker.statistics()) == {False: len(gone)}
+    assert Counter(each["healthy"] for each in site.checker.statistics().values()) == {False: len(gone)}
     assert site.changes < len(gone)

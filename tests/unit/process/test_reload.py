@@ -118,7 +118,7 @@ async def test_an_edit_keeps_the_marks_of_those_that_stay(site: Site) -> None:
             it.reloader.trigger(Trigger.SIGNAL)
             await it.until_published(3)
             assert it.healthy == [True, True]
-            assert it.checker.statistics() == []
+            assert it.checker.statistics() == {}
 
 
 async def test_an_answer_that_comes_with_an_edit_of_nothing_is_taken(site: Site) -> None:

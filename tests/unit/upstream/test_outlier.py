@@ -183,10 +183,10 @@ def test_what_is_known_stays_when_endpoints_come_and_go() -> None:
     fleet.fail(1, 4)
     fleet.outliers.follow([fleet.endpoints[0], fleet.endpoints[1]])
     assert fleet.ejected() == [0]
-    assert fleet.endpoints[2].outliers == ()
+    assert fleet.endpoints[2].outliers == {}
     fleet.outliers.follow([fleet.endpoints[1]])
     assert fleet.outliers.next_return == inf
-    assert (fleet.endpoints[0].outliers, fleet.endpoints[0].suspect) == ((), False)
+    assert (fleet.endpoints[0].outliers, fleet.endpoints[0].suspect) == ({}, False)
 
 
 def test_when_a_pool_gets_small_those_return_first_that_would_anyway() -> None:

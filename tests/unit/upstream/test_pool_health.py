@@ -123,7 +123,7 @@ def test_an_ejection_survives_an_edit_and_ends_with_the_detection() -> None:
     site.pool = replace(site.pool, outliers=None)
     site.follow(2, 1, 0)
     assert site.picks(30) == {0: 10, 1: 10, 2: 10}
-    assert site.states[1].outliers == ()
+    assert site.states[1].outliers == {}
     site.fail(1, 100)
     assert site.picks(30) == {0: 10, 1: 10, 2: 10}
 
@@ -143,7 +143,7 @@ def test_a_second_attempt_takes_an_ejected_endpoint_rather_than_none() -> None:
 def test_a_pool_that_is_gone_is_not_told_any_more() -> None:
     site = Site(2, outliers=FIVE)
     site.state.close()
-    assert [each.outliers for each in site.states] == [(), ()]
+    assert [each.outliers for each in site.states] == [{}, {}]
 
 
 @pytest.mark.parametrize("back", ["comes", "is healthy again", "returns"])
