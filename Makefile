@@ -68,8 +68,9 @@ test-tools: ## Install the programs that some tests drive (curl, wrk, nginx, ope
 fresh-clone: ## Prove the two commands of the README in a fresh clone
 	scripts/fresh-clone
 
-docs: venv ## Write docs/settings.md anew from the table of the settings
+docs: venv ## Write docs/settings.md and docs/annotations.md anew from what declares them
 	$(BIN)/python scripts/settings-reference > docs/settings.md
+	$(BIN)/python scripts/annotations-reference > docs/annotations.md
 
 constraints: ## Write constraints.txt anew: the newest releases that pyproject.toml allows
 	scripts/pin-releases

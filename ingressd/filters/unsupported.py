@@ -16,7 +16,7 @@ _PACE = (
     "limit-rps and limit-connections bound what a client asks for; how fast a response goes out is the client's pace"
 )
 _TLS = "remove it: the policy is fixed, TLS 1.2 and 1.3, and for 1.2 ECDHE with AEAD only"
-_TRACING = "traceparent and other fields of tracing pass unchanged, and X-Request-ID is made when there is none"
+_TRACING = "fields such as traceparent pass unchanged, and X-Request-ID is made when there is none"
 
 GUARDS: dict[str, str] = dict.fromkeys(
     (

@@ -159,4 +159,5 @@ _FAMILIES: dict[str, Callable[[Request, str], str]] = {
 """What a name begins with -> the value for its rest."""
 
 VARIABLES = tuple(sorted(_VARIABLES))
+FAMILIES = tuple(sorted(_FAMILIES))
 """Their names, for the reference page."""
