@@ -82,12 +82,16 @@ class Runner:
         targets: dict[tuple[str, str], Target] = {}
         for scenario in dict.fromkeys(workload.scenario for workload in workloads):
             those = [workload for workload in workloads if workload.scenario == scenario]
-            self._stand.say(f"{scenario.label}: starting {', '.join(peer.name for peer in peers)}")
+            asked = {peer.name: [workload for workload in those if self._asks(workload, peer)] for peer in peers}
+            self._stand.say(f"{scenario.label}: starting {', '.join(name for name, own in asked.items() if own)}")
             for peer in peers:
-                target = self._start(stack, peer, scenario, those)
+                own = asked[peer.name]
+                if not own:
+                    continue
+                target = self._start(stack, peer, scenario, own)
                 targets |= {
                     (workload.name, peer.name): target
-                    for workload in those
+                    for workload in own
                     if target is not None and self._fits(workload, target)
                 }
         for round_ in range(1, self._stand.rounds + 1):
@@ -107,6 +111,12 @@ class Runner:
             self._results.gaps += [Gap(one.name, peer.name, f"did not start: {problem}") for one in workloads]
             return None
         return Target(peer, running, place.folder, self._stand.load_cores)
+
+    def _asks(self, workload: Workload, peer: Peer) -> bool:
+        asks = workload.only in ("", peer.name)
+        if not asks:
+            self._results.gaps.append(Gap(workload.name, peer.name, f"asked of {workload.only} only"))
+        return asks
 
     def _fits(self, workload: Workload, target: Target) -> bool:
         reason = workload.unfit(target.running)

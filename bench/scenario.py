@@ -16,6 +16,19 @@ APP_HOST = f"app.{DOMAIN}"
 EDITED_HOST = f"edited.{DOMAIN}"
 """The one host that an edit changes: it has one path, which names the edition."""
 
+Annotations = tuple[tuple[str, str], ...]
+"""Names, without prefix, and values."""
+
+CHAIN: Annotations = (
+    ("rewrite-target", "/$1"),
+    ("enable-cors", "true"),
+    ("limit-rps", "1000000"),
+    ("whitelist-source-range", "127.0.0.0/8"),
+    ("response-headers-set", "X-One: 1; X-Two: 2"),
+    ("request-headers-set", "X-Three: 3"),
+)
+"""Filters that a route may well have, none of which stops a request."""
+
 _SHUFFLE_SEED = 7
 """Hosts are asked in an order that no cache line can guess, and that is the same in each run."""
 
@@ -34,6 +47,7 @@ class Site:
     host: str
     paths: tuple[str, ...]
     pool: Pool = Pool.WEB
+    annotations: Annotations = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +66,14 @@ class Scenario:
     """As many files as hosts, for the proxies that can read them so; else as few as may be."""
     edition: int = 0
     """Which edit of the configuration this is."""
+    annotations: Annotations = ()
+    """Of the numbered hosts. Only ingressd reads them."""
 
     def sites(self) -> Iterator[Site]:
         """All hosts, the edited one last."""
         paths = ("/", *(f"/p{number}" for number in range(1, self.paths)))
         for number in range(self.hosts):
-            yield Site(host_name(number), paths)
+            yield Site(host_name(number), paths, annotations=self.annotations)
         yield Site(APP_HOST, ("/",), Pool.APP)
         yield self.edited_site()
 
@@ -85,6 +101,7 @@ class Scenario:
         """For the report: `10 hosts x 2 paths, TLS, access log`."""
         words = [f"{self.hosts:,} host{'s' * (self.hosts > 1)} x {self.paths:,} paths"]
         words += ["TLS"] * self.tls + ["access log"] * self.access_log
+        words += [f"{len(self.annotations)} annotations"] * bool(self.annotations)
         words += [f"{self.workers} workers"] * (self.workers > 1) + ["a file a host"] * self.file_per_host
         return ", ".join(words)
 

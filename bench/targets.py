@@ -64,6 +64,7 @@ ALL: tuple[Target, ...] = (
     _against_own("routes-50k", "routes-10", 1.05),
     _against_own("paths-10k", "paths-10", 1.1),
     _against_own("get-2-workers", "get", 1.1),
+    _against_own("chain", "chain-bare", 1.35),
 )
 
 

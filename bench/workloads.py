@@ -19,7 +19,7 @@ from bench.clients.websocket import run_websockets
 from bench.clients.wrk import Ask, Wrk
 from bench.peers.base import Peer, Running
 from bench.reload import reload_under_load
-from bench.scenario import APP_HOST, Scenario, host_name
+from bench.scenario import APP_HOST, CHAIN, Scenario, host_name
 
 POST_BYTES = 64 * 1024
 UPLOAD_BYTES = 100 * 1024 * 1024
@@ -71,6 +71,8 @@ class Workload:
     unit: str = "request"
     heavy: bool = False
     """Takes a long start: left out by --quick unless it is named."""
+    only: str = ""
+    """The one proxy that is asked; empty = all are."""
     alpn: str = ""
     """What a proxy must agree to speak over TLS."""
 
@@ -184,5 +186,7 @@ ALL: tuple[Workload, ...] = (
     _routes("routes-50k", 50_000, 2),
     _routes("paths-10", 1, 10),
     _routes("paths-10k", 1, 10_000),
+    Workload("chain-bare", "small GET, no filters", "chain", wrk(Ask()), only="ingressd"),
+    Workload("chain", "small GET through filters", "chain", wrk(Ask()), Scenario(annotations=CHAIN), only="ingressd"),
     Workload("reload", "small GET, an edit a second", "reload", reloads),
 )

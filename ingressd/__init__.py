@@ -1,7 +1,7 @@
 """ingressd: the Ingress controller without a cluster.
 
-Floors, from the top: cli, process, listener, admin and naming, proxy, upstream and compile, the plug-in floors
-(routing, filters, balancing, sources, discovery), http and observe, model and table. A module imports
+Floors, from the top: cli, process, listener, admin, naming and migration, proxy, upstream and compile, the plug-in
+floors (routing, filters, balancing, sources, discovery), http and observe, model and table. A module imports
 only downwards. Start reading at docs/life-of-a-request.md.
 """
 

@@ -103,6 +103,8 @@ class Settings:
     """Python files with filters that Ingresses may name."""
     limit_status: int = 503
     """Status above a limit-rps and its kin: 503 as in ingress-nginx, or 429."""
+    ssl_passthrough: bool = False
+    """Honour ssl-passthrough: pass connections on by the host in their ClientHello, without ending their TLS."""
     default_backend: str = ""
     """NAMESPACE/SERVICE:PORT that takes what no rule takes; empty = 404."""
     drain_timeout_s: float = 25.0
@@ -112,6 +114,8 @@ class Settings:
     """A name of balancing/registry.py; `auto` = as proxy_mode says."""
     trusted_proxies: tuple[str, ...] = ()
     """CIDRs whose X-Forwarded-* and Forwarded fields are believed."""
+    proxy_protocol: str = "off"
+    """`on`: connections from trusted_proxies must begin with a PROXY header, which says who the client is."""
     forwarded_header: bool = True
     """Send the RFC 7239 Forwarded field to backends."""
     https_redirect_port: int = 0

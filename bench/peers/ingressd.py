@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import http.client
+import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 
@@ -18,6 +19,7 @@ HOSTS_PER_FILE = 1_000
 """An Ingress has about 500 bytes, a file may have 16 MiB: a thousand is far from both ends."""
 PATHS_PER_INGRESS = 1_000
 """A document may have 1 MiB: a host with more paths is written as several Ingresses, which add up."""
+PREFIX = "ingressd.dev/"
 ONE_FILE_HOSTS = 10_000
 """Up to here one file holds all hosts."""
 
@@ -114,9 +116,10 @@ def _ingresses(site: Site, tls: bool) -> Iterator[str]:
 def _ingress(name: str, site: Site, paths: Sequence[str], tls: bool) -> str:
     secure = f"  tls: [{{hosts: [{site.host}], secretName: edge-tls}}]\n" if tls else ""
     # With TLS, plain HTTP would be redirected, and the harness could not ask over it whether a route is served.
-    stay = '\n  annotations: {nginx.ingress.kubernetes.io/ssl-redirect: "false"}' if tls else ""
+    annotations = (*site.annotations, *([("ssl-redirect", "false")] if tls else []))
+    said = ", ".join(f"{PREFIX}{key}: {json.dumps(value)}" for key, value in annotations)
     rules = "".join(
-        f"          - {{path: {path}, pathType: Prefix, backend: {{service: {{name: {site.pool.value}, "
+        f"          - {{{_path(path, site)}, backend: {{service: {{name: {site.pool.value}, "
         f"port: {{number: 80}}}}}}}}\n"
         for path in paths
     )
@@ -124,7 +127,8 @@ def _ingress(name: str, site: Site, paths: Sequence[str], tls: bool) -> str:
 apiVersion: networking.k8s.io/v1
 kind: Ingress
 metadata:
-  name: {name}{stay}
+  name: {name}
+  annotations: {{{said}}}
 spec:
   ingressClassName: ingressd
 {secure}  rules:
@@ -132,3 +136,10 @@ spec:
       http:
         paths:
 {rules}"""
+
+
+def _path(path: str, site: Site) -> str:
+    """A prefix; where targets are rewritten an expression for the same, which keeps what follows."""
+    if dict(site.annotations).get("rewrite-target"):
+        return f'path: "{path.rstrip("/")}/(.*)", pathType: ImplementationSpecific'
+    return f"path: {path}, pathType: Prefix"

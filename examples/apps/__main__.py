@@ -22,17 +22,21 @@ from aiohttp import web
 from .cast import CAST, PARTNER_NAME, PARTNER_PORT, TRY, Part
 from .echo import make_app as make_echo
 from .names import answer_for
+from .own_certificate import own_certificate
 from .serving import listen, stop_signal
 
 
 def endpoint_slice(service: str, copy: int, port: int) -> dict[str, Any]:
-    """Each copy has a port of its own, and the ports of a slice hold for all of its addresses: so a slice a copy."""
+    """Each copy has a port of its own, and the ports of a slice hold for all of its addresses: so a slice a copy.
+
+    The port stands there twice: for Services whose port has no name, and for those that call it `http`.
+    """
     return {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
         "metadata": {"name": f"{service}-{copy}", "labels": {"kubernetes.io/service-name": service}},
         "addressType": "IPv4",
-        "ports": [{"port": port}],
+        "ports": [{"port": port}, {"name": "http", "port": port}],
         "endpoints": [{"addresses": ["127.0.0.1"]}],
     }
 
@@ -55,7 +59,8 @@ async def start_copies(part: Part) -> tuple[list[web.AppRunner], list[dict[str, 
     """Start every copy of one app; returns the runners and where the copies are."""
     runners, slices = [], []
     for copy in range(1, part.copies + 1):
-        runner, port = await listen(part.make_app(part.service), "127.0.0.1", 0)
+        tls = own_certificate(part.service) if part.tls else None
+        runner, port = await listen(part.make_app(part.service), "127.0.0.1", 0, tls)
         runners.append(runner)
         slices.append(endpoint_slice(part.service, copy, port))
     return runners, slices

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from . import echo, live
+from . import echo, errors, gatekeeper, live
 from .serving import MakeApp
 
 PARTNER_NAME = "partner.internal"
@@ -25,6 +25,8 @@ class Part:
     service: str
     make_app: MakeApp
     copies: int = 1
+    tls: bool = False
+    """It speaks HTTPS."""
 
 
 CAST = (
@@ -38,6 +40,17 @@ CAST = (
     Part("dice", echo.make_app, copies=3),
     Part("sticky", echo.make_app, copies=3),
     Part("live", live.make_app),
+    Part("app", echo.make_app),
+    Part("stable", echo.make_app),
+    Part("beta", echo.make_app),
+    Part("nodes", echo.make_app, copies=3),
+    Part("vault", echo.make_app, tls=True),
+    Part("gatekeeper", gatekeeper.make_app),
+    Part("error-pages", errors.make_app),
+    Part("parts", echo.make_app),
+    Part("gate", echo.make_app, copies=3),
+    Part("front", echo.make_app, copies=3),
+    Part("peers", echo.make_app, copies=3),
 )
 
 TRY = (
@@ -50,5 +63,7 @@ TRY = (
     "curl -H 'Host: partner.localhost' http://127.0.0.1:8080/",
     "curl -s -H 'Host: fleet.localhost' 'http://127.0.0.1:8080/[1-3]' | grep instance",
     "curl -N -H 'Host: live.localhost' 'http://127.0.0.1:8080/events?count=3'",
+    "curl -s http://127.0.0.1:30080/",
+    "ingressd services --live http://127.0.0.1:9080",
 )
 """What `ingressd demo` proposes to type; each is in the README of its story."""

@@ -5,6 +5,7 @@ client_hello     what is read of a ClientHello, beside OpenSSL
 codec            message heads and framing as they are cut differently, remembered or new, beside h11
 fields           what of header fields may pass, and the answers that the proxy makes itself
 forwarded        who the client is, whatever it claims
+proxy_protocol   headers of the PROXY protocol as they are cut differently, beside a reader of words
 target           request targets and authorities, beside a reader of decoded segments
 annotations      any annotations on an Ingress, through the compiler
 manifests        any text as a file of manifests
@@ -16,7 +17,17 @@ import importlib
 from collections.abc import Callable
 from typing import Protocol, cast
 
-NAMES = ("annotations", "chunked", "client_hello", "codec", "fields", "forwarded", "manifests", "target")
+NAMES = (
+    "annotations",
+    "chunked",
+    "client_hello",
+    "codec",
+    "fields",
+    "forwarded",
+    "manifests",
+    "proxy_protocol",
+    "target",
+)
 
 
 class Target(Protocol):

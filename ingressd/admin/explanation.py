@@ -13,6 +13,7 @@ from typing import Any
 from ingressd.errors import LocalReply, Reason
 from ingressd.filters.base import RequestFilter, Services
 from ingressd.http.authority import canonical_host
+from ingressd.http.edited_lines import EditedLines
 from ingressd.http.fields import FieldBlock
 from ingressd.http.target import canonicalise, split_absolute
 from ingressd.proxy.request_view import RequestView
@@ -42,9 +43,9 @@ class Question(RequestView):
         """See Request."""
         raise RuntimeError("a filter that asks somebody is only told of")
 
-    def own_lines(self) -> list[bytes]:
+    def upstream_fields(self) -> EditedLines:
         """See RequestView. Where it comes from is not known."""
-        return []
+        return EditedLines(() if self.fields is None else self.fields.kept)
 
 
 def ask(url: str, method: str, headers: Sequence[tuple[str, str]]) -> Question:
@@ -150,7 +151,7 @@ def _outcome(
         "pool": pool.id,
         "scheduler": pool.scheduler,
         "affinity_s": pool.affinity_s,
-        "tls": pool.tls,
+        "tls": pool.tls is not None,
         "endpoints": [endpoint.key for endpoint in pool.endpoints],
     }
 

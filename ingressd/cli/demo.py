@@ -1,7 +1,7 @@
 """`ingressd demo`: the demo apps, a development certificate and the proxy in front of examples/, until Ctrl-C.
 
-In: a folder laid out as examples/ of the repository. Out: a running proxy and commands to type. Nothing is written
-into that folder: where the apps are, and the Secrets that the examples lack, go into a temporary one.
+In: a folder laid out as examples/ of the repository, flags for the proxy. Out: a running proxy and commands to type.
+Nothing is written into that folder: where the apps are, and the Secrets that the examples lack, go into another one.
 """
 
 from __future__ import annotations
@@ -20,15 +20,22 @@ from ingressd.cli.console import FOUND, fail
 
 ADDRESS = "127.0.0.1"
 """The demo is for this machine only."""
+NODE_PORT = 30080
+"""That of the examples which commands name."""
 DRAIN_S = 5
 _WATCH_S = 0.2
 
 
 def demo(
+    flags: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[-- FLAG...]", help="Flags of `ingressd run` beside the demo's.", show_default=False),
+    ] = None,
     directory: Annotated[str, typer.Option("--dir", metavar="DIR", help="The examples.")] = "examples",
     http_port: Annotated[str | None, typer.Option(metavar="PORT", help="[8080, or any free one]")] = None,
     https_port: Annotated[str | None, typer.Option(metavar="PORT", help="[8443, or any free one]")] = None,
     admin_port: Annotated[str | None, typer.Option(metavar="PORT", help="[9080, or any free one]")] = None,
+    dns_port: Annotated[str | None, typer.Option(metavar="PORT", help="[5300, or any free one]")] = None,
     certs_only: Annotated[
         bool,
         typer.Option("--certs-only", help="Only fill certs/: the CA, and what docker-compose.yml mounts."),
@@ -36,6 +43,7 @@ def demo(
 ) -> None:
     """Serve examples/ with demo apps behind it, and print commands to try. Edit the examples meanwhile."""
     from ingressd.cli.demo_certificates import make_certificates, make_container_certificates
+    from ingressd.cli.demo_ports import node_port_address
     from ingressd.cli.demo_processes import start_apps, start_proxy, stop_on_sigterm
 
     examples = Path(directory)
@@ -50,7 +58,9 @@ def demo(
         "http": _choose_port("--http-port", http_port, 8080),
         "https": _choose_port("--https-port", https_port, 8443),
         "admin": _choose_port("--admin-port", admin_port, 9080),
+        "dns": _choose_port("--dns-port", dns_port, 5300),
     }
+    node_ports = node_port_address(examples)
     stop_on_sigterm()
     with suppress(KeyboardInterrupt), ExitStack() as stack:
         stage = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ingressd-demo-")))
@@ -64,17 +74,19 @@ def demo(
                 *(f"--{name}-port={port}" for name, port in ports.items()),
                 f"--bind={ADDRESS}",
                 f"--admin-bind={ADDRESS}",
+                f"--node-port-bind={node_ports}",
                 f"--certificate={certificate}",
                 f"--dns-servers={','.join([said['name_server'], *_system_name_servers()])}",
                 "--external-name-allow=127.0.0.0/8",
                 f"--drain-timeout={DRAIN_S}",
                 "--access-log-format=nginx",
                 "--log-format=text",
+                *(flags or ()),
             ],
             ports["admin"],
         )
         stack.enter_context(proxy)
-        _introduce(directory, ports, said["try"])
+        _introduce(directory, ports, node_ports, said["try"])
         while apps.running and proxy.running:
             time.sleep(_WATCH_S)
         fail("the proxy ended by itself" if apps.running else "the demo apps ended by themselves", FOUND)
@@ -123,14 +135,16 @@ def _system_name_servers() -> list[str]:
     return [str(server) for server in servers if "/" not in str(server)]
 
 
-def _introduce(directory: str, ports: Mapping[str, int], commands: Sequence[str]) -> None:
+def _introduce(directory: str, ports: Mapping[str, int], node_ports: str, commands: Sequence[str]) -> None:
     lines = "\n".join(f"  {command}" for command in commands)
-    for usual, name in (("8080", "http"), ("8443", "https")):
+    for usual, name in (("8080", "http"), ("8443", "https"), ("9080", "admin")):
         lines = lines.replace(f":{usual}", f":{ports[name]}")
+    lines = lines.replace(f"{ADDRESS}:{NODE_PORT}", f"{node_ports}:{NODE_PORT}")
     folder = directory.rstrip("/")
     print(
         f"ingressd serves {folder}/ at http {ADDRESS}:{ports['http']}, https {ADDRESS}:{ports['https']},"
-        f" admin {ADDRESS}:{ports['admin']}\n\n{lines}\n\n"
+        f" admin {ADDRESS}:{ports['admin']},\nnames of Services at dns {ADDRESS}:{ports['dns']}, their ports at"
+        f" {node_ports}\n\n{lines}\n\n"
         f"Edit a file in {folder}/, save it, and curl again. Mistakes are told here and at"
         f" http://{ADDRESS}:{ports['admin']}/api/v1/faults\nStop with Ctrl-C.\n",
         flush=True,

@@ -94,7 +94,7 @@ def _with_discovery(answer: Mapping[str, Any], compilation: Compilation) -> Mapp
         "pool": pool.id,
         "scheduler": pool.scheduler,
         "affinity_s": pool.affinity_s,
-        "tls": pool.tls,
+        "tls": pool.tls is not None,
         "endpoints": [endpoint.key for endpoint in pool.endpoints],
         "asks": asks,
     }

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 import ingressd
-from ingressd.cli import certs, check, demo, diff, explain, routes, run, simulate, upgrade
+from ingressd.cli import certs, check, demo, diff, explain, migrate, routes, run, services, simulate, upgrade
 from ingressd.cli.console import USAGE, complain, silence_stdout
 from ingressd.errors import StartupError
 
@@ -45,8 +45,10 @@ app.command("run", short_help="Serve manifests, and every edit of them.")(run.ru
 app.command("upgrade", short_help="Replace a running ingressd by the installed version.")(upgrade.upgrade)
 app.command("check", short_help="Show every mistake in manifests.")(check.check)
 app.command("routes", short_help="Show the table that manifests make.")(routes.routes)
+app.command("services", short_help="Show Services, their ports and endpoints.")(services.services)
 app.command("explain", short_help="Say which rule takes a request, and why.")(explain.explain)
 app.command("diff", short_help="Show which routes an edit changes.")(diff.diff)
+app.command("migrate", short_help="Say what manifests for ingress-nginx become.")(migrate.migrate)
 app.command("simulate", short_help="Show whom the schedulers pick.")(simulate.simulate)
 app.command("demo", short_help="Serve the examples, with apps behind them.")(demo.demo)
 app.add_typer(certs.app, name="certs")

@@ -21,7 +21,9 @@ from ingressd.cli.setting_flags import FLAGS
 
 if TYPE_CHECKING:
     from ingressd.compile.compilation import Compilation
+    from ingressd.compile.options import CompileOptions
     from ingressd.discovery.base import Answer, Query
+    from ingressd.model.resource_set import ResourceSet
     from ingressd.settings import Settings
 
 OFFLINE_FLAGS = tuple(flag for flag in FLAGS if flag.compiles)
@@ -37,13 +39,25 @@ class Output(StrEnum):
 
 def compile_paths(paths: Sequence[str] | None, given: Mapping[str, Any], command: str) -> Compilation:
     """Compile `paths`, or those of INGRESSD_PATHS and the settings file. `command` is an example for who named none."""
+    return _compile(_readable(paths, given, command))
+
+
+def read_paths(
+    paths: Sequence[str] | None, given: Mapping[str, Any], command: str
+) -> tuple[ResourceSet, CompileOptions]:
+    """What `compile_paths` would compile, and by which options."""
+    return _read(_readable(paths, given, command))
+
+
+def _readable(paths: Sequence[str] | None, given: Mapping[str, Any], command: str) -> Settings:
+    """The settings, whose paths are there."""
     settings = _settings(paths, given)
     if not settings.paths:
         fail(f"no manifests: name a folder, as in `ingressd {command} manifests/` (or set INGRESSD_PATHS)")
     for path in settings.paths:
         if not Path(path).exists():
             fail(f"{path}: no such file or folder")
-    return _compile(settings)
+    return settings
 
 
 def questions(compilation: Compilation, pool: str) -> list[str]:
@@ -68,6 +82,14 @@ def _settings(paths: Sequence[str] | None, given: Mapping[str, Any]) -> Settings
 
 def _compile(settings: Settings) -> Compilation:
     from ingressd.compile.compiler import compile_snapshot
+
+    resources, options = _read(settings)
+    compilation = compile_snapshot(resources, {}, options)
+    answers = asyncio.run(_static_answers(compilation.queries, settings))
+    return compile_snapshot(resources, answers, options) if answers else compilation
+
+
+def _read(settings: Settings) -> tuple[ResourceSet, CompileOptions]:
     from ingressd.compile.options import CompileOptions
     from ingressd.errors import StartupError
     from ingressd.filters import plugins
@@ -82,10 +104,7 @@ def _compile(settings: Settings) -> Compilation:
     now = datetime.now(UTC)
     https_port = None if settings.https_port == OFF else settings.https_port
     options = CompileOptions.from_settings(settings, https_port, now, CertificateReader(settings).read(now))
-    resources = FileSource(settings.paths, events=False).load()
-    compilation = compile_snapshot(resources, {}, options)
-    answers = asyncio.run(_static_answers(compilation.queries, settings))
-    return compile_snapshot(resources, answers, options) if answers else compilation
+    return FileSource(settings.paths, events=False).load(), options
 
 
 async def _static_answers(queries: Iterable[Query], settings: Settings) -> dict[Query, Answer]:

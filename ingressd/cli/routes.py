@@ -70,7 +70,7 @@ def _print_table(compilation: Compilation) -> None:
         route = row.route
         table.add_row(
             route.host or "*",
-            route.path,
+            f"{route.path} ({row.condition})" if row.condition else route.path,
             route.path_type,
             f"{route.service}:{route.port}" if route.service else "",
             endpoints_of(row, compilation),

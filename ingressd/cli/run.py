@@ -30,6 +30,7 @@ def run(
     """
     from ingressd.admin import credentials
     from ingressd.cli.settings_sources import SettingsError, read_settings
+    from ingressd.listener import introductions
     from ingressd.process.supervisor import exec_supervisor
 
     try:
@@ -46,6 +47,7 @@ def run(
         if not Path(path).exists() and not settings.state_dir:  # a kept snapshot may be there in its place
             fail(f"{path}: no such file or folder")
     credentials.check(settings)
+    introductions.check(settings)
     for flag in FLAGS:
         if flag.secret:
             # The processes of the program learn it by their channel: their environment is shown by `ps e`.

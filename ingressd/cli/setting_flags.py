@@ -131,6 +131,12 @@ FLAGS = (
         compiles=True,
     ),
     SettingFlag(
+        "ssl_passthrough",
+        "--ssl-passthrough",
+        "Honour ssl-passthrough: pass connections on by the host in their ClientHello, without ending their TLS.",
+        compiles=True,
+    ),
+    SettingFlag(
         "default_backend",
         "--default-backend",
         "Takes what no rule takes, instead of 404.",
@@ -169,6 +175,12 @@ FLAGS = (
         "--trusted-proxies",
         "Networks of proxies before this one, whose X-Forwarded-* and Forwarded fields are believed.",
         "CIDR,...",
+    ),
+    SettingFlag(
+        "proxy_protocol",
+        "--proxy-protocol",
+        "on: connections from --trusted-proxies to HTTP and HTTPS must begin with a PROXY header, version 1 or 2.",
+        "off|on",
     ),
     SettingFlag("forwarded_header", "--forwarded-header", "Send the RFC 7239 Forwarded field to backends."),
     SettingFlag(

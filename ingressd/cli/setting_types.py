@@ -239,6 +239,7 @@ TYPES: Mapping[str, Any] = {
     "scheduler": one_of([*SCHEDULERS, "auto"]),
     "outlier_detection": Outliers,
     "trusted_proxies": Cidrs,
+    "proxy_protocol": one_of(["off", "on"]),
     "forwarded_header": bool,
     "https_redirect_port": RedirectPort,
     "certificates": CertificatePairs,

@@ -94,7 +94,7 @@ def _canaries(main: Own, canaries: Sequence[Own], needs: list[Need]) -> Iterator
         assert canary is not None
         wanted = replace(main.part.variant, scheduler=part.variant.scheduler)
         pool = placed.pool._replace(variant=wanted)
-        needs.append(Need(part.ingress, pool, (*placed.loc, "backend")))
+        needs += (Need(part.ingress, each, (*placed.loc, "backend")) for each in pool.with_twin)
         made.append((_route(main.placed.route, placed.route, pool), canary))
     session = _session(main.placed.route)
     tags = {route.id: tag_of(route.pool) for route in (main.placed.route, *(route for route, _ in made))}
@@ -106,7 +106,7 @@ def _canaries(main: Own, canaries: Sequence[Own], needs: list[Need]) -> Iterator
             sticky = Sticky(session.name, own, tuple(dict.fromkeys(tag for tag in tags.values() if tag != own)))
         rule = Decided(canary, sticky)
         rules.append((route, rule))
-        if sticky is not None or canary.header or canary.cookie:
+        if sticky is not None or canary.decides:
             yield Alternative(rule, route)
     before: list[Decided] = []
     for route, rule in rules:

@@ -16,11 +16,13 @@ from ingressd.compile.backends import BackendMemory, compile_backends
 from ingressd.compile.canaries import Need
 from ingressd.compile.certificates import compile_tls
 from ingressd.compile.classes import Judged, served_ingresses
+from ingressd.compile.client_auth import guard_hosts
 from ingressd.compile.compilation import Compilation
 from ingressd.compile.extra_hosts import add_extra_hosts
 from ingressd.compile.hosts import Assembled, assemble, last_resort, with_needs
 from ingressd.compile.kept import Kept
 from ingressd.compile.options import Certificates, CompileOptions
+from ingressd.compile.passthrough import pass_hosts
 from ingressd.compile.pools import PoolMaker
 from ingressd.compile.rules import RuleMemory, read_rules
 from ingressd.compile.slices import unused
@@ -95,8 +97,10 @@ class Compiler:
         fragments = read_rules(ingresses, resources, tls, decided, faults, memory.rules)
         needs: list[Need] = []
         hosts = assemble(fragments, before.hosts, faults, memory.hosts, needs, decided.regex_scope)
-        add_extra_hosts(fragments, hosts, before.hosts, tls, faults)
         default, operators_own = last_resort(fragments, decided, faults)
+        pass_hosts(fragments, hosts, before.hosts, faults)
+        default = guard_hosts(fragments, hosts, default, before.hosts, faults)
+        add_extra_hosts(fragments, hosts, before.hosts, tls, faults)
         streams = compile_streams(resources.services, decided, faults, memory.streams)
         maker = PoolMaker(resources, answers, decided)
         fragments = with_needs(fragments, needs)

@@ -77,7 +77,8 @@ def _wishes(fragments: Iterable[Fragment]) -> Iterator[_Wish]:
 
 def _alias(name: str, host: VirtualHost) -> VirtualHost:
     default = None if host.default is None else _moved(host.default, name)
-    return VirtualHost(name, tuple(_moved(route, name) for route in host.routes), default, host.tls)
+    routes = tuple(_moved(route, name) for route in host.routes)
+    return replace(host, name=name, routes=routes, default=default)
 
 
 def _moved(route: Route, name: str) -> Route:

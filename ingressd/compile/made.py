@@ -43,6 +43,12 @@ class PoolName(NamedTuple):
         own = "" if self.protocol == TCP else f"/{self.protocol}"
         return f"{self.namespace}/{self.service}:{self.port}{own}{self.variant.suffix}"
 
+    @property
+    def with_twin(self) -> tuple[PoolName, ...]:
+        """The names of all pools that a route to this one needs."""
+        twin = self.variant.twin
+        return (self,) if twin is None else (self, self._replace(variant=twin))
+
 
 class Refusal(NamedTuple):
     """Why a pool cannot have endpoints, whatever happens: it is told to everybody who names it."""

@@ -107,6 +107,7 @@ class CompileOptions:
     zone: str = ""
     annotations_prefix: str = ""
     limit_status: int = 503
+    ssl_passthrough: bool = False
     allowed_response_headers: tuple[str, ...] = ()
     regex_scope: str = "ingress"
     https_port: int | None = None
@@ -142,6 +143,7 @@ class CompileOptions:
             zone=settings.zone,
             annotations_prefix=settings.annotations_prefix,
             limit_status=settings.limit_status,
+            ssl_passthrough=settings.ssl_passthrough,
             allowed_response_headers=settings.allowed_response_headers,
             regex_scope=settings.regex_scope,
             https_port=https_port,

@@ -6,7 +6,7 @@ that guards a route and cannot be honoured closes it: 503 policy_invalid, never 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
@@ -66,7 +66,7 @@ class Policy:
     @property
     def lost(self) -> bool:
         """Nobody knows which requests it should take."""
-        return any(ANNOTATIONS[name].selects for name in self.unread)
+        return any(_selects(name) for name in self.unread)
 
     @property
     def specs(self) -> tuple[FilterSpec, ...]:
@@ -118,10 +118,10 @@ def read_policy(
     keys: dict[str, str] = {}
     unread: set[str] = set()
     passed_over: list[str] = []
-    canary = bool(canary_annotation(ingress))
     denied = ""
     prefixes = (NGINX, *((f"{options.annotations_prefix}/",) if options.annotations_prefix else ()), OURS)
     annotations = ingress.object.metadata.annotations
+    canary = bool(canary_annotation(ingress, prefixes))
     # The prefix that wins comes last.
     for prefix in prefixes:
         for key, text in annotations.items():
@@ -147,7 +147,10 @@ def read_policy(
                     unread.add(name)
                     faults.append(_fault(ingress, Severity.ERROR, "annotation_invalid", key, message))
             else:
-                denied = _unread(ingress, prefix, name, faults) or denied
+                near = _nearest(name)
+                if near and _selects(near):
+                    unread.add(near)
+                denied = _unread(ingress, prefix, name, near, faults) or denied
     if passed_over:
         message = f"a canary leaves this to the Ingress that it belongs to: {', '.join(sorted(passed_over))}"
         faults.append(_fault(ingress, Severity.INFO, "canary_annotation_ignored", passed_over[0], message))
@@ -187,7 +190,15 @@ def _unusable(ingress: Resource[Ingress], key: str, problem: Unusable, faults: l
     return f"{key}: {problem}" if guard else ""
 
 
-def _unread(ingress: Resource[Ingress], prefix: str, name: str, faults: list[Fault]) -> str:
+def _nearest(name: str) -> str:
+    """The annotation that may be meant; empty = none is like it."""
+    if name in GUARDS or name in LEFT_OUT:
+        return ""
+    near = get_close_matches(name, [*ANNOTATIONS, *GUARDS, *LEFT_OUT], n=1)
+    return near[0] if near else ""
+
+
+def _unread(ingress: Resource[Ingress], prefix: str, name: str, near: str, faults: list[Fault]) -> str:
     """Tell of an annotation that nothing reads. Returns why the route must be closed, if it must."""
     key = f"{prefix}{name}"
     if name in GUARDS:
@@ -198,17 +209,19 @@ def _unread(ingress: Resource[Ingress], prefix: str, name: str, faults: list[Fau
         message = f"{key} is not supported: it is left out"
         faults.append(_fault(ingress, Severity.WARNING, "annotation_unsupported", key, message, LEFT_OUT[name]))
         return ""
-    near = get_close_matches(name, [*ANNOTATIONS, *GUARDS, *LEFT_OUT], n=1)
-    hint = f"did you mean {prefix}{near[0]}?" if near else "remove it"
-    if near and _guards(near[0]):
+    native = near in ANNOTATIONS and ANNOTATIONS[near].native
+    hint = f"did you mean {OURS if native else prefix}{near}?" if near else "remove it"
+    if near and _guards(near):
         message = (
             f"{key}: there is no such annotation, but one like it guards a route; until then its routes answer 503"
         )
         faults.append(_fault(ingress, Severity.ERROR, "annotation_guard_unknown", key, message, hint))
-        return f"{key} is unknown, {near[0]} may be meant: the route is closed rather than left open"
-    faults.append(
-        _fault(ingress, Severity.WARNING, "annotation_unknown", key, f"{key}: there is no such annotation", hint)
-    )
+        return f"{key} is unknown, {near} may be meant: the route is closed rather than left open"
+    message, severity = f"{key}: there is no such annotation", Severity.WARNING
+    if near and _selects(near):
+        severity = Severity.ERROR
+        message += ", but one like it says which requests the Ingress takes; until then it takes none"
+    faults.append(_fault(ingress, severity, "annotation_unknown", key, message, hint))
     return ""
 
 
@@ -217,15 +230,22 @@ def _guards(name: str) -> bool:
     return name in GUARDS or (name in ANNOTATIONS and ANNOTATIONS[name].guard)
 
 
-def canary_annotation(ingress: Resource[Ingress]) -> str:
-    """The annotation that makes it a canary of another Ingress; empty = it is none."""
-    for prefix in PREFIXES:
+def _selects(name: str) -> bool:
+    """Whether an annotation says which requests an Ingress takes."""
+    return name in ANNOTATIONS and ANNOTATIONS[name].selects
+
+
+def canary_annotation(ingress: Resource[Ingress], prefixes: Sequence[str] = (NGINX, OURS)) -> str:
+    """The annotation that makes it a canary of another Ingress; empty = it is none.
+
+    Of several prefixes, the last one whose value says something counts.
+    """
+    found = ""
+    for prefix in prefixes:
         key = f"{prefix}canary"
-        text = ingress.object.metadata.annotations.get(key)
-        with suppress(ValueError):
-            if text is not None:
-                return key if boolean(text) else ""
-    return ""
+        with suppress(ValueError, KeyError):
+            found = key if boolean(ingress.object.metadata.annotations[key]) else ""
+    return found
 
 
 def site_of(host: str, *, tls: bool, options: CompileOptions) -> Site:

@@ -7,6 +7,7 @@ Service that is missing or empty makes a Pool that says why. Who names it is for
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import NamedTuple
 
@@ -29,6 +30,7 @@ from ingressd.model.shape import Loc
 from ingressd.table.breaker import BreakerLimits
 from ingressd.table.endpoint import Endpoint
 from ingressd.table.pool import Pool
+from ingressd.table.upstream_tls import UNVERIFIED, UpstreamTls
 
 DISCOVERY_ANNOTATION = "ingressd.dev/discovery"
 ENDPOINTS_ANNOTATION = "ingressd.dev/endpoints"
@@ -140,7 +142,7 @@ class PoolMaker:
             problem="" if unique else problem or "no endpoint is ready",
             scheduler=name.variant.scheduler or self._scheduler(service),
             affinity_s=service.object.affinity_s,
-            tls=self._speaks_tls(service, chosen) if name.variant.tls is None else name.variant.tls,
+            tls=self._tls(name, service, chosen),
             connect_s=limits.connect_s,
             check=watch.check,
             outliers=watch.outliers,
@@ -283,6 +285,15 @@ class PoolMaker:
             hint = f"its endpoints: {', '.join(endpoint.key for endpoint in endpoints[:3])}"
             self._faults.append(service.fault(Severity.WARNING, "weight_unused", message, hint, loc))
         return chosen.endpoints
+
+    def _tls(self, name: PoolName, service: Resource[Service], port: ServicePort) -> UpstreamTls | None:
+        """Whose certificate it must be is by default that of the Service's name."""
+        # What is odd about appProtocol is said where it decides.
+        by_service = not name.variant.protocol and self._speaks_tls(service, port)
+        if not name.variant.speaks_tls(by_service):
+            return None
+        tls = name.variant.tls or UNVERIFIED
+        return tls if tls.name or not (tls.verify or tls.sends_sni) else replace(tls, name=name.service)
 
     def _speaks_tls(self, service: Resource[Service], port: ServicePort) -> bool:
         protocol = (port.app_protocol or "").lower()  # RFC 6335 section 5.1: names of services have no case

@@ -7,16 +7,18 @@ so that it stays as it is whatever happens to other Ingresses. What they make of
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 from urllib.parse import quote
 
 from ingressd.compile.certificates import TlsTable
+from ingressd.compile.client_auth import ClientAuth, read_client_auth
 from ingressd.compile.conditions import canary_of, condition_of
 from ingressd.compile.expressions import regex_hosts, regex_route, regex_taken
 from ingressd.compile.kept import Kept
 from ingressd.compile.made import PoolName, operators_pool, pool_name
 from ingressd.compile.options import CompileOptions
+from ingressd.compile.passthrough import read_passthrough
 from ingressd.compile.policies import Chain, Policy, read_policy, site_of
 from ingressd.compile.references import References, Sought, holds
 from ingressd.errors import Fault, LocalReply, Severity
@@ -30,6 +32,7 @@ from ingressd.routing.conditions import All, Canary
 from ingressd.routing.paths import prefix_key, takes
 from ingressd.table.pool_variant import PLAIN, PoolVariant
 from ingressd.table.route import ANY_HOST, DEFAULT, EXACT, PREFIX, REGEX, Route
+from ingressd.table.stream import StreamListener
 
 DEFAULT_LOC: Loc = ("spec", "defaultBackend")
 
@@ -88,6 +91,10 @@ class Fragment:
     faults: tuple[Fault, ...]
     references: Mapping[Sought, Resource[Kind] | None]
     """What its annotations name."""
+    client_auth: ClientAuth | None = None
+    """What it asks of the clients of its hosts."""
+    passthrough: Mapping[str, StreamListener] = field(default_factory=dict)
+    """By host, where connections go that are passed on as they are."""
 
     def holds(self, tls: TlsTable) -> bool:
         """Whether it would be made the same again, with the same references."""
@@ -144,6 +151,7 @@ class _RuleReader:
         self._chains: dict[tuple[str, ...], Chain] = {}
         """By host, or by host and path."""
         self._regex_hosts = regex_hosts(ingress, self._policy)
+        self._client_auth = read_client_auth(self._policy, self._references, self._faults)
 
     def read(self) -> Fragment:
         spec = self._ingress.object.spec
@@ -169,6 +177,7 @@ class _RuleReader:
         if "app-root" in values:
             for host, routes in placed.items():
                 routes += self._app_root(host, routes)
+        passthrough = read_passthrough(policy, placed, self._options, self._faults)
         return Fragment(
             ingress=self._ingress,
             hosts=tuple(
@@ -191,8 +200,10 @@ class _RuleReader:
             default=self._default_route(ANY_HOST, pool),
             tls_anywhere=self._tls.has(ANY_HOST),
             backends=self._backends,
-            faults=tuple(dict.fromkeys(self._faults)),
             references=self._references.found,
+            client_auth=self._client_auth,
+            passthrough=passthrough,
+            faults=tuple(dict.fromkeys(self._faults)),
         )
 
     def _needed(self, name: PoolName, annotation: str) -> None:
@@ -205,7 +216,8 @@ class _RuleReader:
         name = pool_name(backend, self._ingress.namespace, self._policy.variant)
         if self._policy.canary:
             return name  # which of its pools it is depends on the Ingress that it belongs to: canaries.py
-        self._backends[name] = (*self._backends.get(name, ()), loc)
+        for each in name.with_twin:
+            self._backends[each] = (*self._backends.get(each, ()), loc)
         return name
 
     def _placed(self, host: str, path: Path, loc: Loc) -> Placed:

@@ -1,7 +1,7 @@
 """ServiceRow: one Service as people are shown it, made when somebody asks.
 
 In: the Service, what the compiler made of it. Out: the JSON shape of /api/v1/services, without what only a running
-program knows: docs/services.md describes it.
+program knows: docs/api.md describes it.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class ServiceRow:
             "scheduler": pool.scheduler,
             "proxy_modes": list(_ANY_MODE if pool.affinity_s else _MODES.get(pool.scheduler, _IPVS)),
             "affinity_s": pool.affinity_s,
-            "tls": pool.tls,
+            "tls": pool.tls is not None,
             "health_check": _check(pool.check),
             "panic_percent": pool.panic_percent,
             "outlier_detection": _detection(pool.outliers),

@@ -120,19 +120,17 @@ def target_number(port: ServicePort) -> int:
 
 def unused(resources: ResourceSet) -> Iterator[Fault]:
     """EndpointSlices and Endpoints whose Service is missing: most often a mistake in a name or a namespace."""
-    for (namespace, service), slices in resources.slices.items():
-        if (namespace, service) in resources.services:
-            continue
-        for each in slices:
+    missing = resources.slices.keys() - resources.services.keys()
+    for namespace, service in sorted(missing):
+        for each in resources.slices[namespace, service]:
             if service:
                 yield _unused(each, namespace, service, ("metadata", "labels", SERVICE_LABEL))
             else:
                 message = f"{each.key} belongs to no Service: its endpoints are not used"
                 hint = f"add the label {SERVICE_LABEL}: NAME-OF-THE-SERVICE"
                 yield each.fault(Severity.WARNING, "endpoints_unused", message, hint, ("metadata", "labels"))
-    for (namespace, service), endpoints in resources.endpoints.items():
-        if (namespace, service) not in resources.services:
-            yield _unused(endpoints, namespace, service, ("metadata", "name"))
+    for namespace, service in sorted(resources.endpoints.keys() - resources.services.keys()):
+        yield _unused(resources.endpoints[namespace, service], namespace, service, ("metadata", "name"))
 
 
 def _unused(

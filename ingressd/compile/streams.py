@@ -94,7 +94,7 @@ def compile_streams(
 
 
 def _same(before: Mapping[Name, Resource[Service]], now: Mapping[Name, Resource[Service]]) -> bool:
-    return len(before) == len(now) and all(map(operator.is_, before.values(), now.values()))
+    return before is now or (len(before) == len(now) and all(map(operator.is_, before.values(), now.values())))
 
 
 def _compiled(

@@ -10,6 +10,7 @@ import ipaddress
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from socket import AF_INET, AF_INET6, inet_pton
 
 from ingressd.filters.base import items
@@ -19,6 +20,8 @@ _Range = tuple[int, int]
 
 _MAPPED = bytes(10) + b"\xff\xff"  # ::ffff:0:0/96, RFC 4291 section 2.5.5.2
 _MAPPED_BITS = 96
+_CLIENTS = 4096
+"""Addresses that are not read again."""
 _EXAMPLE = 'addresses or networks with commas between them, as in "10.0.0.0/8, 192.0.2.7, 2001:db8::/32"'
 
 
@@ -77,6 +80,7 @@ def among(ranges: Iterable[AddressRanges], address: str) -> bool:
     return packed is not None and any(each.hold(packed) for each in ranges)
 
 
+@lru_cache(maxsize=_CLIENTS)
 def packed_address(text: str) -> bytes | None:
     """4 or 16 octets; None for what is no address."""
     try:

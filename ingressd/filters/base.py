@@ -7,7 +7,7 @@ shares it. Nothing is parsed on the request path: what a value means was found o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence, Set
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, TypeVar
@@ -16,6 +16,8 @@ from aiohttp import ClientSession
 
 from ingressd.errors import LocalReply
 from ingressd.filters.buckets import Buckets
+from ingressd.http.client_certificate import ClientTls
+from ingressd.http.edited_lines import FixedFields
 from ingressd.table.policy import RoutePolicy
 from ingressd.table.pool_variant import PoolVariant
 from ingressd.table.route import Route
@@ -118,6 +120,10 @@ class Request(Protocol):
         """The local port of the client's connection."""
 
     @property
+    def client_tls(self) -> ClientTls | None:
+        """What the TLS of its connection tells of the client, whatever host it was for; None = it has no TLS."""
+
+    @property
     def has_body(self) -> bool:
         """A body comes after the head."""
 
@@ -167,6 +173,15 @@ class Request(Protocol):
 
     def remove_header(self, name: str) -> None:
         """Send no field with the name."""
+
+    def set_fixed(self, fixed: FixedFields) -> None:
+        """As `set_header` for each of them, which are alike for all requests; their names differ."""
+
+    def add_fixed(self, fixed: FixedFields) -> None:
+        """As `add_header` for each of them."""
+
+    def remove_all(self, names: Set[str]) -> None:
+        """Send no field with one of these names (lower case)."""
 
     def send_to(self, pool: str) -> None:
         """Choose an endpoint of this pool, not of the route's."""
@@ -219,6 +234,15 @@ class Response(Protocol):
     def remove_header(self, name: str) -> None:
         """No field with the name."""
 
+    def set_fixed(self, fixed: FixedFields) -> None:
+        """As `set_header` for each of them, which are alike for all responses; their names differ."""
+
+    def add_fixed(self, fixed: FixedFields) -> None:
+        """As `add_header` for each of them."""
+
+    def remove_all(self, names: Set[str]) -> None:
+        """No field with one of these names (lower case)."""
+
     def encode(self, encoder: Encoder) -> None:
         """Send the body through `encoder`; its length is not known then. Later encoders come after earlier ones."""
 
@@ -248,7 +272,11 @@ class RequestFilter(Protocol):
 
 
 class ResponseFilter(Protocol):
-    """Sees a response before it is sent, also one that the proxy made itself."""
+    """Sees a response before it is sent, also one that the proxy made itself.
+
+    One that has a true attribute `constant` only changes fields, and does so alike for all requests and whatever the
+    status is: what it makes of a head that comes again is not made again.
+    """
 
     def on_response(self, request: Request, response: Response) -> LocalReply | Detour | None:
         """None when what was changed in `response` is all."""

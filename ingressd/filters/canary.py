@@ -47,6 +47,8 @@ class _Spec(FilterSpec):
             "canary-by-header-pattern",
             pattern,
             "this regular expression has to be found in the header; canary-by-header-value comes before it",
+            note="expressions that could keep a worker busy are refused, and it is not found in values of more than"
+            " 512 characters",
         ),
         Annotation(
             "canary-by-cookie",

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ingressd.errors import LocalReply, Reason
 from ingressd.filters.base import Annotation, Filter, FilterSpec, Request, Response, Site, boolean, items, whole
+from ingressd.http.edited_lines import FixedFields
 
 METHODS = "GET, PUT, POST, DELETE, PATCH, OPTIONS"
 HEADERS = "DNT,Keep-Alive,User-Agent,X-Requested-With,If-Modified-Since,Cache-Control,Content-Type,Range,Authorization"
@@ -87,9 +88,29 @@ class Cors:
     credentials: bool
     exposed: str
     max_age_s: int
+    _granted: FixedFields = field(init=False, repr=False, compare=False, default=FixedFields())
+    """What is alike for all origins that are allowed; all there is, when all of them are."""
+
+    def __post_init__(self) -> None:
+        # With credentials, browsers take no `*`: to name any origin instead would let every page in as its visitor.
+        fields = [("Access-Control-Allow-Origin", "*")] if self.origins.any else []
+        if self.credentials:
+            fields.append(("Access-Control-Allow-Credentials", "true"))
+        fields += [
+            ("Access-Control-Allow-Methods", self.methods),
+            ("Access-Control-Allow-Headers", self.headers),
+            *([("Access-Control-Expose-Headers", self.exposed)] if self.exposed else []),
+            ("Access-Control-Max-Age", str(self.max_age_s)),
+        ]
+        object.__setattr__(self, "_granted", FixedFields.of(fields))
 
     def __str__(self) -> str:
         return "cors"
+
+    @property
+    def constant(self) -> bool:
+        """See ResponseFilter."""
+        return self.origins.any
 
     def on_request(self, request: Request) -> LocalReply | None:
         """204 for every OPTIONS; what it allows is added by `on_response`, as to any answer."""
@@ -99,34 +120,26 @@ class Cors:
 
     def on_response(self, request: Request, response: Response) -> None:
         """The Access-Control fields, when the origin is allowed."""
-        for name in _FIELDS:
-            if response.header(name) is not None:
-                response.remove_header(name)
-        # With credentials, browsers take no `*`: to name any origin instead would let every page in as its visitor.
-        allowed = "*"
+        response.remove_all(_FIELDS)
         if not self.origins.any:
-            response.add_header("Vary", "Origin")
+            response.add_fixed(_VARY)
             origin = request.header("origin")
             if origin is None or not self.origins.allows(origin):
                 return
-            allowed = origin
-        response.set_header("Access-Control-Allow-Origin", allowed)
-        if self.credentials:
-            response.set_header("Access-Control-Allow-Credentials", "true")
-        response.set_header("Access-Control-Allow-Methods", self.methods)
-        response.set_header("Access-Control-Allow-Headers", self.headers)
-        if self.exposed:
-            response.set_header("Access-Control-Expose-Headers", self.exposed)
-        response.set_header("Access-Control-Max-Age", str(self.max_age_s))
+            response.add_header("Access-Control-Allow-Origin", origin)
+        response.add_fixed(self._granted)
 
 
-_FIELDS = (
-    "access-control-allow-origin",
-    "access-control-allow-credentials",
-    "access-control-allow-methods",
-    "access-control-allow-headers",
-    "access-control-expose-headers",
-    "access-control-max-age",
+_VARY = FixedFields.of([("Vary", "Origin")])
+_FIELDS = frozenset(
+    {
+        "access-control-allow-origin",
+        "access-control-allow-credentials",
+        "access-control-allow-methods",
+        "access-control-allow-headers",
+        "access-control-expose-headers",
+        "access-control-max-age",
+    }
 )
 
 

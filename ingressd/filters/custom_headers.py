@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from ingressd.filters.base import Annotation, Filter, FilterSpec, Request, Response, Site, Unusable
 from ingressd.filters.header_values import field_name
@@ -16,6 +16,8 @@ NAME = "custom-headers"
 @dataclass(frozen=True, slots=True)
 class CustomHeaders:
     """Fields that every response gets."""
+
+    constant: ClassVar[bool] = True
 
     fields: tuple[tuple[str, str], ...]
 

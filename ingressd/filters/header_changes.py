@@ -6,63 +6,93 @@ First what is removed goes, then what is set and added comes. Fields that say wh
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ingressd.filters.base import Annotation, Filter, FilterSpec, Request, Response, Site
-from ingressd.filters.header_values import Header, headers, names
+from ingressd.filters.header_values import Header, fixed_fields, headers, names
+from ingressd.http.edited_lines import FixedFields
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What is done to the fields of a message."""
+
+    removed: tuple[str, ...]
+    set_: tuple[Header, ...]
+    added: tuple[Header, ...]
+    _absent: frozenset[str] = field(init=False, repr=False, compare=False, default=frozenset())
+    _fixed: FixedFields | None = field(init=False, repr=False, compare=False, default=None)
+    """All of `set_`; None: some differ from request to request."""
+    _fixed_too: FixedFields | None = field(init=False, repr=False, compare=False, default=None)
+    """All of `added`, likewise."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_absent", frozenset(name.lower() for name in self.removed))
+        object.__setattr__(self, "_fixed", fixed_fields(self.set_, unique=True))
+        object.__setattr__(self, "_fixed_too", fixed_fields(self.added))
+
+    def __str__(self) -> str:
+        return ", ".join(
+            (
+                *(f"-{name}" for name in self.removed),
+                *(f"{name}={value}" for name, value in self.set_),
+                *(f"+{name}={value}" for name, value in self.added),
+            )
+        )
+
+    @property
+    def constant(self) -> bool:
+        """They are alike for all requests."""
+        return self._fixed is not None and self._fixed_too is not None
+
+    def make(self, request: Request, message: Request | Response) -> None:
+        """Change the fields of `message`, the request or its response."""
+        if self.removed:
+            message.remove_all(self._absent)
+        if self._fixed is not None:
+            message.set_fixed(self._fixed)
+        else:
+            for name, value in self.set_:
+                message.set_header(name, value.render(request))
+        if self._fixed_too is not None:
+            message.add_fixed(self._fixed_too)
+        else:
+            for name, value in self.added:
+                message.add_header(name, value.render(request))
 
 
 @dataclass(frozen=True, slots=True)
 class RequestHeaders:
     """Changes of requests."""
 
-    removed: tuple[str, ...]
-    set_: tuple[Header, ...]
-    added: tuple[Header, ...]
+    changes: Changes
 
     def __str__(self) -> str:
-        return f"request headers: {_shown(self.removed, self.set_, self.added)}"
+        return f"request headers: {self.changes}"
 
     def on_request(self, request: Request) -> None:
         """See RequestFilter."""
-        for name in self.removed:
-            request.remove_header(name)
-        for name, value in self.set_:
-            request.set_header(name, value.render(request))
-        for name, value in self.added:
-            request.add_header(name, value.render(request))
+        self.changes.make(request, request)
 
 
 @dataclass(frozen=True, slots=True)
 class ResponseHeaders:
     """Changes of responses, also of those that the proxy makes itself."""
 
-    removed: tuple[str, ...]
-    set_: tuple[Header, ...]
-    added: tuple[Header, ...]
+    changes: Changes
 
     def __str__(self) -> str:
-        return f"response headers: {_shown(self.removed, self.set_, self.added)}"
+        return f"response headers: {self.changes}"
+
+    @property
+    def constant(self) -> bool:
+        """See ResponseFilter."""
+        return self.changes.constant
 
     def on_response(self, request: Request, response: Response) -> None:
         """See ResponseFilter."""
-        for name in self.removed:
-            response.remove_header(name)
-        for name, value in self.set_:
-            response.set_header(name, value.render(request))
-        for name, value in self.added:
-            response.add_header(name, value.render(request))
-
-
-def _shown(removed: tuple[str, ...], set_: tuple[Header, ...], added: tuple[Header, ...]) -> str:
-    return ", ".join(
-        (
-            *(f"-{name}" for name in removed),
-            *(f"{name}={value}" for name, value in set_),
-            *(f"+{name}={value}" for name, value in added),
-        )
-    )
+        self.changes.make(request, response)
 
 
 def _annotations(what: str, where: str) -> tuple[Annotation, ...]:
@@ -78,7 +108,7 @@ class _RequestSpec(FilterSpec):
     annotations = _annotations("request-headers", "the endpoint")
 
     def build(self, values: Mapping[str, Any], site: Site) -> Filter | None:
-        return RequestHeaders(*_parts(values, "request-headers"))
+        return RequestHeaders(_changes(values, "request-headers"))
 
 
 class _ResponseSpec(FilterSpec):
@@ -86,11 +116,11 @@ class _ResponseSpec(FilterSpec):
     annotations = _annotations("response-headers", "the client")
 
     def build(self, values: Mapping[str, Any], site: Site) -> Filter | None:
-        return ResponseHeaders(*_parts(values, "response-headers"))
+        return ResponseHeaders(_changes(values, "response-headers"))
 
 
-def _parts(values: Mapping[str, Any], what: str) -> tuple[Any, Any, Any]:
-    return values.get(f"{what}-remove", ()), values.get(f"{what}-set", ()), values.get(f"{what}-add", ())
+def _changes(values: Mapping[str, Any], what: str) -> Changes:
+    return Changes(values.get(f"{what}-remove", ()), values.get(f"{what}-set", ()), values.get(f"{what}-add", ()))
 
 
 REQUESTS = _RequestSpec()

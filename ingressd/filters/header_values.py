@@ -5,7 +5,10 @@ In: text such as `X-One: a; X-Two: $host` or lines of it. Out: pairs of a name a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ingressd.filters.variables import Template
+from ingressd.http.edited_lines import FixedFields
 from ingressd.http.fields import HOP_BY_HOP, valid_name, valid_value
 
 FRAMING = frozenset({"content-length", "transfer-encoding", "connection", "host", "upgrade"})
@@ -46,6 +49,17 @@ def headers(text: str) -> tuple[Header, ...]:
     if not pairs:
         raise ValueError('"NAME: VALUE", one a line or with `;` between them')
     return tuple(pairs)
+
+
+def fixed_fields(pairs: Sequence[Header], *, unique: bool = False) -> FixedFields | None:
+    """The fields, if none has a variable; None: some differ from request to request.
+
+    `unique`: of those with the same name only one is meant, where the first one stands and with the last one's value.
+    """
+    if not all(value.fixed for _, value in pairs):
+        return None
+    fixed = [(name, "".join(map(str, value.parts))) for name, value in pairs]
+    return FixedFields.of({name.lower(): (name, value) for name, value in fixed}.values() if unique else fixed)
 
 
 def names(text: str) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from ingressd.errors import LocalReply, Reason
@@ -27,11 +27,17 @@ class Rate:
     period_s: int
     burst: int
     """What may come at once beyond one."""
+    cost_s: float = field(init=False, repr=False, compare=False, default=0.0)
+    """What one request uses."""
+    suffix: str = field(init=False, repr=False, compare=False, default="")
+    """What the keys of its buckets end with."""
+    room_s: float = field(init=False, repr=False, compare=False, default=0.0)
+    """What all of those that may come at once use."""
 
-    @property
-    def cost_s(self) -> float:
-        """What one request uses."""
-        return self.period_s / self.requests
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "cost_s", self.period_s / self.requests)
+        object.__setattr__(self, "suffix", f" {self.period_s}")
+        object.__setattr__(self, "room_s", (self.burst + 1) * self.cost_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +70,14 @@ class Limits:
         key = f"{self.owner} {client}"
         if self.connections and not buckets.enter(key, self.connections, now):
             return self._refused(request, 1.0)
-        taken: list[tuple[str, float]] = []
-        for rate in self.rates:
-            own = f"{key} {rate.period_s}"
-            wait_s = buckets.take(own, rate.cost_s, (rate.burst + 1) * rate.cost_s, now)
+        for number, rate in enumerate(self.rates):
+            wait_s = buckets.take(key + rate.suffix, rate.cost_s, rate.room_s, now)
             if wait_s:
-                for each, cost_s in taken:
-                    buckets.give_back(each, cost_s, now)
+                for taken in self.rates[:number]:
+                    buckets.give_back(key + taken.suffix, taken.cost_s, now)
                 if self.connections:
                     buckets.leave(key, now)
                 return self._refused(request, wait_s)
-            taken.append((own, rate.cost_s))
         if self.connections:
             request.at_end(_Leave(buckets.leave, key))
         return None

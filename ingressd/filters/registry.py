@@ -5,6 +5,8 @@ from __future__ import annotations
 from ingressd.filters import (
     access_log,
     app_root,
+    auth_tls,
+    backend_protocol,
     basic_auth,
     canary,
     compression,
@@ -26,6 +28,7 @@ from ingressd.filters import (
     plugins,
     proxy_cookie,
     proxy_redirect,
+    proxy_ssl,
     proxy_timeouts,
     redirects,
     request_body,
@@ -34,6 +37,7 @@ from ingressd.filters import (
     satisfy,
     server_alias,
     session_cookie,
+    ssl_passthrough,
     ssl_redirect,
     upstream_hash,
     upstream_vhost,
@@ -43,6 +47,8 @@ from ingressd.filters.base import Annotation, FilterSpec
 
 CHAIN: tuple[FilterSpec, ...] = (
     maintenance.SPEC,
+    ssl_passthrough.SPEC,
+    auth_tls.SPEC,
     server_alias.SPEC,
     www_redirect.SPEC,
     app_root.SPEC,
@@ -59,6 +65,8 @@ CHAIN: tuple[FilterSpec, ...] = (
     plugins.SPEC,
     fault_injection.SPEC,
     mirror.SPEC,
+    backend_protocol.SPEC,
+    proxy_ssl.SPEC,
     upstream_vhost.SPEC,
     header_changes.REQUESTS,
     match.SPEC,

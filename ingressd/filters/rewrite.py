@@ -9,18 +9,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ingressd.errors import LocalReply, Reason
 from ingressd.filters.base import Annotation, Filter, FilterSpec, Request, Site, Unusable, boolean
 from ingressd.filters.path_regex import path_regex
-from ingressd.filters.variables import Template, Variable
+from ingressd.filters.variables import Capture, Template, Variable
 from ingressd.http.path_text import encoded_argument, encoded_location, encoded_path, expression, path_text
 from ingressd.table.route import DEFAULT
 
 STATUS = 302
 """Of a target that is a URL."""
+
+_REMEMBERED = 4096
+"""Rewritten paths that are not made again."""
+_REMEMBERED_CHARACTERS = 256
+
+_rewritten: dict[tuple[str, str, str], str] = {}
+"""Pattern, target and path -> the path for the endpoint. All are forgotten when there are too many."""
 
 _url = re.compile(r"https?://|\$scheme://|\$\{scheme\}://").match
 
@@ -56,10 +63,16 @@ class RewriteTarget:
         )
 
     @property
+    def by_path(self) -> bool:
+        """It says the same whenever the path is the same."""
+        varies = any(isinstance(part, Variable) for part in self.path.parts)
+        return not (self.external or varies or self.query is not None)
+
+    @property
     def captures(self) -> int:
         """The highest number that it asks for."""
         parts = (*self.path.parts, *(() if self.query is None else self.query.parts))
-        return max((int(part.name) for part in parts if isinstance(part, Variable) and part.name.isdigit()), default=0)
+        return max((part.number for part in parts if isinstance(part, Capture)), default=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +83,10 @@ class Rewrite:
     target: RewriteTarget
     prefix: Template | None = None
     """For X-Forwarded-Prefix."""
+    _remembers: bool = field(init=False, repr=False, compare=False, default=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_remembers", self.prefix is None and self.target.by_path)
 
     def __str__(self) -> str:
         text = f"rewrite-target: {self.pattern} to {self.target.text}"
@@ -77,24 +94,35 @@ class Rewrite:
 
     def on_request(self, request: Request) -> LocalReply | None:
         """A redirect for a URL, else nothing but another target for the endpoint."""
-        match = expression(self.pattern).search(path_text(request.path))
+        path = request.path
+        if self._remembers and (known := _rewritten.get((self.pattern, self.target.text, path))) is not None:
+            query = request.query if self.target.appends else ""
+            request.rewrite(f"{known}?{query}" if query else known)
+            return None
+        match = expression(self.pattern).search(path_text(path))
         if match is None:
             return None
         groups = match.groups("")
         rewritten = self._target(request, groups)
         if self.target.external:
             return LocalReply(STATUS, Reason.REDIRECT, headers=((b"Location", rewritten.encode("ascii")),))
-        request.rewrite(rewritten if rewritten[:1] == "/" else f"/{rewritten}")
+        if rewritten[:1] != "/":
+            rewritten = f"/{rewritten}"
+        request.rewrite(rewritten)
+        if self._remembers and len(path) <= _REMEMBERED_CHARACTERS:
+            if len(_rewritten) >= _REMEMBERED:
+                _rewritten.clear()
+            _rewritten[self.pattern, self.target.text, path] = rewritten.partition("?")[0]
         if self.prefix is not None:
             request.set_header("X-Forwarded-Prefix", self.prefix.render(request, groups))
         return None
 
     def _target(self, request: Request, groups: tuple[str, ...]) -> str:
         target = self.target
-        path = target.path.render(request, [encoded_path(group) for group in groups])
+        path = target.path.render(request, tuple(map(encoded_path, groups)))
         query = request.query if target.appends else ""
         if target.query is not None:
-            own = target.query.render(request, [encoded_argument(group) for group in groups])
+            own = target.query.render(request, tuple(map(encoded_argument, groups)))
             query = f"{own}&{query}" if own and query else own or query
         # A variable may hold what a client sent in a field.
         return encoded_location(f"{path}?{query}" if query else path)

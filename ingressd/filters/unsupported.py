@@ -19,32 +19,12 @@ _TLS = "remove it: the policy is fixed, TLS 1.2 and 1.3, and for 1.2 ECDHE with 
 _TRACING = "fields such as traceparent pass unchanged, and X-Request-ID is made when there is none"
 
 GUARDS: dict[str, str] = dict.fromkeys(
-    (
-        "auth-tls-match-cn",
-        "auth-tls-secret",
-        "auth-tls-verify-client",
-    ),
+    (),
     "",
 )
 """Name -> what to do instead."""
 
-LEFT_OUT: dict[str, str] = dict.fromkeys(
-    (
-        "auth-tls-error-page",
-        "auth-tls-pass-certificate-to-upstream",
-        "auth-tls-verify-depth",
-        "backend-protocol",
-        "proxy-ssl-ciphers",
-        "proxy-ssl-name",
-        "proxy-ssl-protocols",
-        "proxy-ssl-secret",
-        "proxy-ssl-server-name",
-        "proxy-ssl-verify",
-        "proxy-ssl-verify-depth",
-        "ssl-passthrough",
-    ),
-    "",
-) | {
+LEFT_OUT: dict[str, str] = {
     "auth-snippet": (
         "it is nginx's configuration: auth-proxy-set-headers sets fields for the service, auth-response-headers takes"
         " its fields over; `ingressd migrate` reads the snippet and proposes annotations"

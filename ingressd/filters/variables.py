@@ -15,12 +15,16 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from ingressd.filters.base import Request
+from ingressd.http.client_certificate import ClientCertificate
+
+CLIENT_CERTIFICATE = "ingressd.filters.auth_tls"
+"""Key in a request's notes: the certificate of its client, once the route has let it pass."""
 
 _reference = re.compile(r"\$(?:\{([^}]*)\}|([A-Za-z0-9_]+))?")
 
 
 class Variable(NamedTuple):
-    """One variable, or one of the captures of a path."""
+    """One variable."""
 
     name: str
 
@@ -30,11 +34,20 @@ class Variable(NamedTuple):
         known = _VARIABLES.get(name)
         if known is not None:
             return known(request)
-        if name.isdigit():
-            number = int(name) - 1
-            return (captures[number] or "") if number < len(captures) else ""
         family, _, own = name.partition("_")
         return _FAMILIES[family](request, own)
+
+
+class Capture(NamedTuple):
+    """What one of the parts of a path in parentheses matched."""
+
+    number: int
+    """From 1."""
+
+    def of(self, request: Request, captures: Sequence[str | None]) -> str:
+        """See Variable."""
+        number = self.number
+        return (captures[number - 1] or "") if number <= len(captures) else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +56,7 @@ class Template:
 
     text: str
     """As people wrote it."""
-    parts: tuple[str | Variable, ...]
+    parts: tuple[str | Variable | Capture, ...]
 
     def __str__(self) -> str:
         return self.text
@@ -51,7 +64,7 @@ class Template:
     @property
     def fixed(self) -> bool:
         """Whether it is the same for every request."""
-        return not any(isinstance(part, Variable) for part in self.parts)
+        return all(isinstance(part, str) for part in self.parts)
 
     @classmethod
     def parse(cls, text: str, *, captures: bool = False) -> Template:
@@ -59,7 +72,7 @@ class Template:
 
         Raises ValueError, whose text continues `... must be`.
         """
-        parts: list[str | Variable] = []
+        parts: list[str | Variable | Capture] = []
         end = 0
         for match in _reference.finditer(text):
             name = match[1] or match[2] or ""
@@ -67,7 +80,7 @@ class Template:
                 raise ValueError(f"a text with variables that nginx has: it has no ${name}")
             if match.start() > end:
                 parts.append(text[end : match.start()])
-            parts.append(Variable(name))
+            parts.append(Capture(int(name)) if name.isdigit() else Variable(name))
             end = match.end()
         if end < len(text):
             parts.append(text[end:])
@@ -75,7 +88,7 @@ class Template:
 
     def render(self, request: Request, captures: Sequence[str | None] = ()) -> str:
         """The value for this request."""
-        return "".join(part if isinstance(part, str) else part.of(request, captures) for part in self.parts)
+        return "".join([part if isinstance(part, str) else part.of(request, captures) for part in self.parts])
 
 
 def _is_known(name: str, *, captures: bool) -> bool:
@@ -105,6 +118,22 @@ def _user(request: Request) -> str:
     except (NotBase64, UnicodeDecodeError, ValueError):
         return ""
     return name if name.isprintable() else ""
+
+
+def _certificate(say: Callable[[ClientCertificate], str]) -> Callable[[Request], str]:
+    """Of one that the route's own guard has let pass: others say nothing about the client."""
+
+    def of(request: Request) -> str:
+        certificate = None if request.client_tls is None else request.notes.get(CLIENT_CERTIFICATE)
+        return "" if certificate is None else say(certificate)
+
+    return of
+
+
+def _verified(request: Request) -> str:
+    if request.client_tls is None:
+        return ""
+    return "SUCCESS" if CLIENT_CERTIFICATE in request.notes else "NONE"
 
 
 def _route(name: str) -> Callable[[Request], str]:
@@ -147,6 +176,12 @@ _VARIABLES: dict[str, Callable[[Request], str]] = {
     "server_protocol": lambda request: request.version,
     "service_name": _route("service"),
     "service_port": _route("port"),
+    "ssl_client_escaped_cert": _certificate(lambda certificate: certificate.escaped_pem),
+    "ssl_client_fingerprint": _certificate(lambda certificate: certificate.fingerprint),
+    "ssl_client_i_dn": _certificate(lambda certificate: certificate.issuer),
+    "ssl_client_s_dn": _certificate(lambda certificate: certificate.subject),
+    "ssl_client_serial": _certificate(lambda certificate: certificate.serial),
+    "ssl_client_verify": _verified,
     "the_real_ip": lambda request: request.client_address,
     "uri": lambda request: request.path,
 }

@@ -155,6 +155,7 @@ class RequestFields:
 
     __slots__ = (
         "_by_name",
+        "_names",
         "accept",
         "claims",
         "close",
@@ -193,6 +194,15 @@ class RequestFields:
         self.claims: dict[bytes, bytes] | None = None
         """Lower-case name -> value of the fields in CLAIMS; several fields are joined with a comma."""
         self._by_name: dict[str, str] | None = None
+        self._names: list[str] | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """The names of `kept` in lower case, one for each line."""
+        names = self._names
+        if names is None:
+            names = self._names = [line_name(line) for line in self.kept]
+        return names
 
     @property
     def by_name(self) -> Mapping[str, str]:
@@ -203,7 +213,7 @@ class RequestFields:
                 name.decode("ascii"): value.decode("latin-1") for name, value in (self.claims or {}).items()
             }
             for line in self.kept:
-                name = _line_name(line).decode("ascii")
+                name = line_name(line)
                 value = line_value(line).decode("latin-1")
                 if name in by_name:
                     value = f"{by_name[name]}{'; ' if name == 'cookie' else ', '}{value}"
@@ -215,8 +225,10 @@ class ResponseFields:
     """What a response's fields say to the proxy, and the lines that go to the client."""
 
     __slots__ = (
+        "_names",
         "close",
         "content_length",
+        "filtered",
         "keep_alive",
         "kept",
         "kept_bytes",
@@ -225,6 +237,9 @@ class ResponseFields:
     )
 
     def __init__(self) -> None:
+        self._names: list[str] | None = None
+        self.filtered: tuple[object, bytes] | None = None
+        """Some filters, and what they make of `kept`, if that is always the same; else nothing."""
         self.kept: list[bytes] = []
         """As in RequestFields, but Content-Length stays: a body of known length keeps it."""
         self.kept_bytes = b""
@@ -237,8 +252,17 @@ class ResponseFields:
         self.keep_alive = False
         self.upgrades_to_websocket = False
 
+    @property
+    def names(self) -> list[str]:
+        """As in RequestFields."""
+        names = self._names
+        if names is None:
+            names = self._names = [line_name(line) for line in self.kept]
+        return names
+
     def drop_content_length(self) -> None:
         """For the responses that must not have one (RFC 9110 section 8.6)."""
+        self._names = self.filtered = None
         self.kept[:] = [line for line in self.kept if _line_name(line) != b"content-length"]
         self.kept_bytes = b"".join(self.kept)
 
@@ -347,6 +371,11 @@ def _repeated(name: str) -> LocalReply:
 def line_value(line: bytes) -> bytes:
     """The value in a line of `kept`."""
     return line[line.index(b":") + 2 : -2]
+
+
+def line_name(line: bytes) -> str:
+    """The name in a line of `kept`, in lower case."""
+    return _line_name(line).decode("ascii")
 
 
 def connection_options(value: bytes) -> frozenset[bytes]:

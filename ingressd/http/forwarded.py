@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 from ingressd.errors import LocalReply
 from ingressd.http.authority import split_port
-from ingressd.http.fields import RequestFields
+from ingressd.http.edited_lines import EditedLines
+from ingressd.http.fields import RequestFields, line_name
 
 _HOPS = 64
 """How many proxies back a client is looked for."""
@@ -121,6 +122,7 @@ class ForwardedBlock:
         "_proxies",
         "_said",
         "_sends_forwarded",
+        "_split",
         "trusted",
     )
 
@@ -136,6 +138,8 @@ class ForwardedBlock:
         self._believed: _Claims | None = None
         self._lines: dict[bytes, bytes] = {}
         """By host."""
+        self._split: dict[bytes, tuple[list[bytes], list[str]]] = {}
+        """By host: the same lines one by one, without X-Request-ID, and the names of all."""
 
     def origin(self, fields: RequestFields) -> Origin:
         """The client's address and scheme: the connection's, or what a trusted peer says."""
@@ -163,6 +167,21 @@ class ForwardedBlock:
                 self._lines.clear()
             self._lines[host] = lines
         return lines + request_id.encode("ascii") + b"\r\n"
+
+    def edited(self, fields: RequestFields, host: bytes, request_id: str) -> EditedLines:
+        """All lines for the upstream, those that the client sent before these, for filters to change."""
+        if self.trusted and fields.claims is not None:
+            return EditedLines([*fields.kept, *self.render(fields, host, request_id).splitlines(keepends=True)])
+        split = self._split.get(host)
+        if split is None:
+            lines = self.render(fields, host, request_id).splitlines(keepends=True)
+            split = (lines[:-1], [line_name(line) for line in lines])
+            if len(self._split) >= _HOSTS:
+                self._split.clear()
+            self._split[host] = split
+        lines, names = split
+        request_id_line = b"X-Request-ID: %b\r\n" % request_id.encode("ascii")
+        return EditedLines((*fields.kept, *lines, request_id_line), (*fields.names, *names))
 
     def _own_lines(self, host: bytes) -> bytes:
         """All lines for what this connection shows by itself, up to the value of X-Request-ID."""

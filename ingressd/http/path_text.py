@@ -20,6 +20,8 @@ _ARGUMENT_SAFE = "/!$'()*,;=:@-._~%"
 """Without what separates the parameters of a query, and without plus, which means a space there."""
 _PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
 
+_only_path_safe = re.compile(f"[A-Za-z0-9{re.escape(_PATH_SAFE)}]*+").fullmatch
+_only_argument_safe = re.compile(f"[A-Za-z0-9{re.escape(_ARGUMENT_SAFE)}]*+").fullmatch
 _escapes = re.compile("(?:%[0-9A-F]{2})++")
 
 
@@ -30,17 +32,17 @@ def path_text(path: str) -> str:
 
 def encoded_path(text: str) -> str:
     """A part of a path text as it stands in a target."""
-    return quote(text, safe=_PATH_SAFE)
+    return text if _only_path_safe(text) else quote(text, safe=_PATH_SAFE)
 
 
 def encoded_argument(text: str) -> str:
     """A part of a path text as it stands in the query of a target."""
-    return quote(text, safe=_ARGUMENT_SAFE)
+    return text if _only_argument_safe(text) else quote(text, safe=_ARGUMENT_SAFE)
 
 
 def encoded_location(text: str) -> str:
     """A location as it stands in a field: whatever is no visible ASCII character is escaped."""
-    return quote(text, safe=_PRINTABLE)
+    return text if text.isascii() and text.isprintable() and " " not in text else quote(text, safe=_PRINTABLE)
 
 
 @lru_cache(maxsize=65_536)

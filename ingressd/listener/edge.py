@@ -14,8 +14,10 @@ from functools import partial
 
 from ingressd.filters.buckets import Shared
 from ingressd.http.forwarded import ForwardedBlock, TrustedProxies
+from ingressd.listener.base import Listener
 from ingressd.listener.gate import Admission, Gate
 from ingressd.listener.http1 import Http1Connection
+from ingressd.listener.introductions import ON, Introductions
 from ingressd.listener.memory import Memory
 from ingressd.listener.overload import Overload
 from ingressd.listener.plain import PlainAcceptor
@@ -43,7 +45,7 @@ class Edge:
         unbound: Callable[[Mapping[str, int]], None] = lambda _: None,
         shared: Shared | None = None,
     ) -> None:
-        """`unbound`: see Streams; `shared`: see ProxyContext."""
+        """`unbound`: see Streams; `shared`: see ProxyContext. Raises StartupError; see introductions.check."""
         self._context = ProxyContext(settings, stats, access_log, asyncio.get_running_loop(), shared)
         self._contexts = ContextStore(settings)
         self._gate = Gate(settings.limits, stats)
@@ -52,6 +54,12 @@ class Edge:
         self._https = _Side(self._context, self._overload, "https")
         self.streams = Streams(self._context, self._gate, self._overload, unbound)
         self._acceptors: list[PlainAcceptor | TlsAcceptor] = []
+        self._introductions: Introductions | None = None
+        connection: Callable[[ProxyContext, _Side, int, Admission], Http1Connection] = Http1Connection
+        if settings.proxy_protocol == ON:
+            self._introductions = Introductions(self._context.loop, settings, stats)
+            connection = _introduced
+        self._connection = connection
 
     async def start(self, http: list[socket.socket], https: list[socket.socket]) -> None:
         """Accept on these listening sockets."""
@@ -61,8 +69,12 @@ class Edge:
         self._overload.start()
         for sock in http:
             sock.setblocking(False)
-            factory = partial(Http1Connection, context, self._http, sock.getsockname()[1])
-            self._acceptors.append(PlainAcceptor(loop, sock, factory, context.limits, self._gate, context.stats))
+            factory = partial(self._connection, context, self._http, sock.getsockname()[1])
+            self._acceptors.append(
+                PlainAcceptor(
+                    loop, sock, factory, context.limits, self._gate, context.stats, introductions=self._introductions
+                )
+            )
         for sock in https:
             sock.setblocking(False)
             self._acceptors.append(
@@ -70,10 +82,11 @@ class Edge:
                     loop,
                     sock,
                     self._contexts,
-                    _without_name(partial(Http1Connection, context, self._https, sock.getsockname()[1])),
+                    _without_name(partial(self._connection, context, self._https, sock.getsockname()[1])),
                     context.limits,
                     self._gate,
                     context.stats,
+                    introductions=self._introductions,
                 )
             )
         for acceptor in self._acceptors:
@@ -82,6 +95,7 @@ class Edge:
     def publish(self, snapshot: Snapshot, delta: Delta | None) -> None:
         """Serve `snapshot`; `delta`, when given, is what changed since the one before."""
         self._contexts.update(snapshot.certificates, snapshot.default_certificate)
+        self._contexts.hosts.follow(snapshot, delta)
         self._context.publish(snapshot, delta)
 
     async def listen(self, snapshot: Snapshot, delta: Delta | None) -> Mapping[str, int]:
@@ -119,6 +133,8 @@ class Edge:
             logger.warning("drain timeout: cutting %d connections", self._gate.count)
         for acceptor in self._acceptors:
             acceptor.cut()
+        if self._introductions is not None:
+            self._introductions.cut()
         for side in sides:
             side.cut()
         self.streams.cut()
@@ -154,7 +170,7 @@ class _Side:
         self._stats = context.stats
         self._draining = False
         self._trusted = TrustedProxies(context.settings.trusted_proxies)
-        self._forwarded_header = context.settings.forwarded_header
+        self.forwarded_header = context.settings.forwarded_header
         self._blocks: dict[tuple[str, int], ForwardedBlock] = {}
         """By client and local port: most connections are of a client that has been here."""
 
@@ -163,7 +179,7 @@ class _Side:
         block = self._blocks.get(key)
         if block is None:
             block = ForwardedBlock(
-                self._trusted, client_address, self.scheme, local_port, forwarded=self._forwarded_header
+                self._trusted, client_address, self.scheme, local_port, forwarded=self.forwarded_header
             )
             if not block.trusted:  # what a trusted peer has said last is kept for each of its connections
                 if len(self._blocks) >= _BLOCKS:
@@ -200,6 +216,28 @@ class _Side:
     def cut(self) -> None:
         for connection in tuple(self.connections):
             connection.abort()
+
+
+class _Unnamed:
+    """A side, for connections of which nobody has said whose they are. Implements listener.http1.Listener."""
+
+    def __init__(self, side: _Side) -> None:
+        self.scheme = side.scheme
+        self.overload = side.overload
+        self.opened = side.opened
+        self.closed = side.closed
+        self._forwarded_header = side.forwarded_header
+
+    def forwarded_block(self, client_address: str, local_port: int) -> ForwardedBlock:
+        return ForwardedBlock(
+            TrustedProxies(), client_address, self.scheme, local_port, forwarded=self._forwarded_header
+        )
+
+
+def _introduced(context: ProxyContext, side: _Side, local_port: int, admission: Admission) -> Http1Connection:
+    """A connection of a port on which proxies may say whose it is."""
+    listener: Listener = side if admission.named else _Unnamed(side)
+    return Http1Connection(context, listener, admission.local_port or local_port, admission)
 
 
 def _without_name(factory: Callable[[Admission], Http1Connection]) -> Callable[[str, Admission], Http1Connection]:

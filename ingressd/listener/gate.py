@@ -36,6 +36,11 @@ class Admission:
 
     __slots__ = ("_gate", "address", "port")
 
+    local_port = 0
+    """What the client has connected to, when a proxy has said it; 0: the listening socket's."""
+    named = True
+    """Whether it is known whose it is. Else what is claimed about that is not believed, whoever the peer is."""
+
     def __init__(self, gate: Gate, address: str, port: int) -> None:
         self.address = address
         """The client's, an IPv4 one as IPv4 even when the socket speaks IPv6."""

@@ -15,10 +15,12 @@ from aiohttp.base_protocol import BaseProtocol
 
 from ingressd.clock import NEVER
 from ingressd.errors import LocalReply, Reason
+from ingressd.http.client_certificate import ClientTls
 from ingressd.http.codec import RequestHead, RequestHeadReader
 from ingressd.http.forwarded import ForwardedBlock
 from ingressd.http.framing import BodyDecoder
 from ingressd.listener.base import Listener, State
+from ingressd.listener.client_tls import client_tls_of
 from ingressd.listener.gate import Admission
 from ingressd.listener.pace import LOOKS, AnswerPace, BodyPace
 from ingressd.listener.plain import reset_when_closed, unsent_bytes
@@ -42,6 +44,7 @@ class Http1Connection(BaseProtocol):
         "_answer_pace",
         "_body_held",
         "_body_pace",
+        "_client_tls",
         "_context",
         "_decoder",
         "_discarded_bytes",
@@ -101,6 +104,7 @@ class Http1Connection(BaseProtocol):
         self._body_held = False
         self._answer_pace: AnswerPace | None = None
         """While the client has more to read than it takes."""
+        self._client_tls: ClientTls | None = None
 
     def __repr__(self) -> str:
         peer = f"{self.client_address}:{self.client_port}"
@@ -380,6 +384,13 @@ class Http1Connection(BaseProtocol):
             self.abort()
 
     # The exchange's side (proxy.Downstream)
+
+    @property
+    def client_tls(self) -> ClientTls | None:
+        """See Downstream. Most connections are never asked."""
+        if self._client_tls is None and self.transport is not None:
+            self._client_tls = client_tls_of(self.transport.get_extra_info("ssl_object"))
+        return self._client_tls
 
     def write(self, data: bytes) -> None:
         """See Downstream."""

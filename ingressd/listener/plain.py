@@ -23,6 +23,7 @@ from typing import Any
 from ingressd.errors import LocalReply, Reason
 from ingressd.http.local_reply import render
 from ingressd.listener.gate import Admission, Gate
+from ingressd.listener.introductions import Introductions
 from ingressd.observe.stats import WorkerStats
 from ingressd.settings import Limits
 
@@ -213,15 +214,18 @@ class PlainAcceptor:
         limits: Limits,
         gate: Gate,
         stats: WorkerStats,
+        introductions: Introductions | None = None,
     ) -> None:
         self._loop = loop
         self._factory = factory
         self._gate = gate
+        self._introductions = introductions
+        self._head_s = limits.request_head_s
         self._opening: dict[asyncio.Future[Any], tuple[Coroutine[Any, Any, Any], Any, Admission]] = {}
         """By what the loop sets when the protocol has its transport."""
         connection: Callable[[int], Any] | None = None
         self._discard: Callable[[Any], None] = socket.socket.close
-        if not isinstance(loop, asyncio.BaseEventLoop):
+        if introductions is None and not isinstance(loop, asyncio.BaseEventLoop):
             connection, self._discard = partial(Descriptor, int(sock.family)), Descriptor.discard
         tune(sock, limits)
         self._accepting = AcceptLoop(loop, sock, self._accepted, _overloaded, stats, connection)
@@ -247,6 +251,9 @@ class PlainAcceptor:
         if admission is None:
             self._discard(connection)
             return
+        if self._introductions is not None and self._introductions.due(admission):
+            self._introductions.begin(connection, admission, self._head_s, self._introduced, self._lost)
+            return
         # With uvloop, a new connection costs less this way than through create_server: 92 instead of 115 us of CPU
         # with its request, because several are accepted at once and the peer's address comes with each. A task around
         # the coroutine would cost another 5: it waits once, and for nothing that takes time.
@@ -259,6 +266,9 @@ class PlainAcceptor:
             return
         self._opening[opened] = (opening, connection, admission)
         opened.add_done_callback(self._opened)
+
+    async def _introduced(self, sock: socket.socket, admission: Admission) -> None:
+        await self._loop.connect_accepted_socket(partial(self._factory, admission), sock)
 
     def _opened(self, opened: asyncio.Future[Any]) -> None:
         if opened not in self._opening:  # it was cut

@@ -17,6 +17,19 @@ BACKLOG = 4096
 _KEEPALIVE_IDLE_S = 30
 _KEEPALIVE_GAP_S = 10
 _KEEPALIVE_PROBES = 3
+_KEPT_ALIVE = (
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    *(
+        (socket.IPPROTO_TCP, getattr(socket, option), value)
+        for option, value in (
+            ("TCP_KEEPIDLE", _KEEPALIVE_IDLE_S),
+            ("TCP_KEEPINTVL", _KEEPALIVE_GAP_S),
+            ("TCP_KEEPCNT", _KEEPALIVE_PROBES),
+        )
+        if hasattr(socket, option)
+    ),
+)
 
 # Not in the socket module of Python 3.11 (linux/in.h, linux/in6.h).
 IP_PKTINFO = 8
@@ -57,15 +70,8 @@ def keep_alive(sock: socket.socket) -> None:
 
     There is no TCP_USER_TIMEOUT: what is passed on has no rule of how long a peer may take nothing.
     """
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in (
-        ("TCP_KEEPIDLE", _KEEPALIVE_IDLE_S),
-        ("TCP_KEEPINTVL", _KEEPALIVE_GAP_S),
-        ("TCP_KEEPCNT", _KEEPALIVE_PROBES),
-    ):
-        if hasattr(socket, option):
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+    for option in _KEPT_ALIVE:
+        sock.setsockopt(*option)
 
 
 def _ask_for_local_address(sock: socket.socket, family: int) -> None:

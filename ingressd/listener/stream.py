@@ -12,7 +12,7 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ingressd.errors import Reason
 from ingressd.listener.gate import Admission, Gate, plain_address
@@ -79,11 +79,13 @@ class TcpPort:
         self._sock.close()
 
     def _accept(self) -> None:
+        # Not accept(), as in plain.py.
+        accept, family = self._sock._accept, self._sock.family  # type: ignore[attr-defined]
         for _ in range(_ACCEPTED_AT_ONCE):
             if not self._watching:
                 return
             try:
-                sock, peer = self._sock.accept()
+                number, peer = accept()
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as problem:
@@ -91,12 +93,20 @@ class TcpPort:
                     self._context.exhausted(problem)
                     return
                 continue  # that connection failed before it was accepted (accept(2))
+            sock = socket.socket(family, socket.SOCK_STREAM, 0, number)
             sock.setblocking(False)
             admission = self._context.gate.admit(peer)
             if admission is None:
                 sock.close()
             else:
                 StreamConnection(self._context, self, sock, peer, admission).start()
+
+
+class Carried(NamedTuple):
+    """What a connection goes by that another listener has accepted."""
+
+    listener: StreamListener
+    count: StreamCount
 
 
 class StreamConnection:
@@ -126,7 +136,7 @@ class StreamConnection:
     host = ""
 
     def __init__(
-        self, context: StreamContext, port: TcpPort, sock: socket.socket, peer: Any, admission: Admission
+        self, context: StreamContext, port: TcpPort | Carried, sock: socket.socket, peer: Any, admission: Admission
     ) -> None:
         self.listener = port.listener
         self.client_address = admission.address

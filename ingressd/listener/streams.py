@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import socket
 from collections.abc import Callable, Iterable, Mapping
 
 from ingressd.listener.datagram import UdpPort
-from ingressd.listener.gate import Gate
+from ingressd.listener.gate import Admission, Gate
 from ingressd.listener.overload import Overload
 from ingressd.listener.port import open_port
-from ingressd.listener.stream import StreamConnection, StreamContext, TcpPort
+from ingressd.listener.stream import Carried, StreamConnection, StreamContext, TcpPort
 from ingressd.proxy.context import ProxyContext
 from ingressd.table.stream import TCP, StreamListener
 
@@ -82,6 +83,12 @@ class Streams:
         self._settled = True
         self._gate.reserve(len(self._ports))
         self._plan_retry()
+
+    def carry(self, listener: StreamListener, sock: socket.socket, admission: Admission) -> None:
+        """Pass a connection on that another listener has accepted."""
+        carried = Carried(listener, self._context.proxy.stats.streams.of(listener))
+        peer = (admission.address, admission.port)
+        StreamConnection(self._context, carried, sock, peer, admission).start()
 
     def pause(self) -> None:
         """Leave new connections in the backlog; see gate.Accepting."""

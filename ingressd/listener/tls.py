@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import select
 import socket
 import ssl
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -24,12 +23,17 @@ from ingressd.errors import LocalReply, Reason
 from ingressd.http.local_reply import render
 from ingressd.listener.alerts import AlertingContext, accepted
 from ingressd.listener.client_hello import ClientHello, NeedMore, NotTls, parse
+from ingressd.listener.client_tls import TrustingContext
 from ingressd.listener.gate import Admission, Gate
 from ingressd.listener.in_place_reader import InPlaceReader
+from ingressd.listener.introductions import Introductions, readable
 from ingressd.listener.plain import AcceptLoop, tune
+from ingressd.listener.tls_hosts import TlsHosts
 from ingressd.observe.stats import WorkerStats
 from ingressd.settings import Limits, Settings
 from ingressd.table.certificate import Certificate
+from ingressd.table.client_trust import ClientTrust
+from ingressd.upstream.memory_file import memory_file
 
 logger = logging.getLogger(__name__)
 
@@ -55,8 +59,9 @@ class ContextStore:
         self._capacity = min(_CONTEXTS, settings.limits.connections)
         self._certificates: Mapping[str, Certificate] = {}
         self._default: Certificate | None = None
-        self._contexts: OrderedDict[tuple[bytes, bytes], ssl.SSLContext | None] = OrderedDict()
-        """By chain and key, the least used first; None for a certificate that OpenSSL does not take."""
+        self._contexts: OrderedDict[_Key, ssl.SSLContext | None] = OrderedDict()
+        """The least used first; None for a certificate that OpenSSL does not take."""
+        self.hosts = TlsHosts()
 
     def update(self, certificates: Mapping[str, Certificate], default: Certificate | None) -> None:
         """Use these certificates from the next handshake on; connections keep what they have."""
@@ -65,10 +70,10 @@ class ContextStore:
         self._certificates = certificates
         self._default = default
         if self._contexts:
-            used = {_key(certificate) for certificate in certificates.values()}
+            used = {_pair(certificate) for certificate in certificates.values()}
             if default is not None:
-                used.add(_key(default))
-            for key in [key for key in self._contexts if key not in used]:
+                used.add(_pair(default))
+            for key in [key for key in self._contexts if key[:2] not in used]:
                 del self._contexts[key]
 
     def context_for(self, server_name: str) -> ssl.SSLContext | None:
@@ -78,19 +83,21 @@ class ContextStore:
             label, _, parent = server_name.partition(".")
             if label and parent:
                 certificate = self._certificates.get(f"*.{parent}")
-        context = None if certificate is None else self._context(certificate)
+        trust = self.hosts.trust(server_name)
+        context = None if certificate is None else self._context(certificate, trust)
         if context is None and self._default is not None:
-            context = self._context(self._default)
+            context = self._context(self._default, trust)
         return context
 
-    def _context(self, certificate: Certificate) -> ssl.SSLContext | None:
-        key = _key(certificate)
+    def _context(self, certificate: Certificate, trust: ClientTrust | None) -> ssl.SSLContext | None:
+        # A context for each trust: what was proved to one must not open another, not even by a resumed session.
+        key = (*_pair(certificate), "" if trust is None else trust.key)
         if key in self._contexts:
             self._contexts.move_to_end(key)
             return self._contexts[key]
         context: ssl.SSLContext | None = None
         try:
-            context = _build(certificate)
+            context = _build(certificate, trust)
         except (OSError, ValueError) as problem:
             logger.error(
                 "cannot use the certificate of %s for %s: %s (the default certificate is served instead;"
@@ -105,36 +112,28 @@ class ContextStore:
         return context
 
 
-def _key(certificate: Certificate) -> tuple[bytes, bytes]:
+_Key = tuple[bytes, bytes, str]
+"""Chain and key of the server, and ClientTrust.key; empty = clients are asked for nothing."""
+
+
+def _pair(certificate: Certificate) -> tuple[bytes, bytes]:
     # Not the fingerprint: a chain can be mended, and a wrong key replaced, under the same leaf.
     return certificate.chain_pem, certificate.key_pem
 
 
-def _build(certificate: Certificate) -> ssl.SSLContext:
+def _build(certificate: Certificate, trust: ClientTrust | None) -> ssl.SSLContext:
     """A server's context. Raises OSError (ssl.SSLError is one) or ValueError when OpenSSL does not take the pair."""
-    context = AlertingContext(ssl.PROTOCOL_TLS_SERVER)
+    context = AlertingContext(ssl.PROTOCOL_TLS_SERVER) if trust is None else TrustingContext.of(trust)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(_TLS_1_2_CIPHERS)
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
     # All ciphers are strong, and the client knows which of them its hardware does.
     context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
     context.set_alpn_protocols(_ALPN)
-    with _memory_file(certificate.chain_pem) as chain, _memory_file(certificate.key_pem) as key:
+    with memory_file(certificate.chain_pem) as chain, memory_file(certificate.key_pem) as key:
         # Without a password, OpenSSL asks the terminal for that of an encrypted key.
         context.load_cert_chain(chain, key, password="")
     return context
-
-
-@contextmanager
-def _memory_file(content: bytes) -> Iterator[str]:
-    """A path with this content: ssl reads files only, and a key must not touch a disk."""
-    descriptor = os.memfd_create("certificate")
-    try:
-        with open(descriptor, "wb", closefd=False) as file:
-            file.write(content)
-        yield f"/proc/self/fd/{descriptor}"
-    finally:
-        os.close(descriptor)
 
 
 class TlsAcceptor:
@@ -149,6 +148,7 @@ class TlsAcceptor:
         limits: Limits,
         gate: Gate,
         stats: WorkerStats,
+        introductions: Introductions | None = None,
     ) -> None:
         self.empty = asyncio.Event()
         """Set while no handshake is under way."""
@@ -159,6 +159,7 @@ class TlsAcceptor:
         self._limits = limits
         self._gate = gate
         self._stats = stats
+        self._introductions = introductions
         self._handshakes: set[asyncio.Task[None]] = set()
         self._peeked: set[socket.socket] = set()
         """Sockets that no transport has taken over yet."""
@@ -206,6 +207,11 @@ class TlsAcceptor:
         begun = False
         hello: ClientHello | NotTls | None = None
         try:
+            if self._introductions is not None and self._introductions.due(admission):
+                introduced = await self._introductions.introduce(sock, admission, deadline)
+                if introduced is None:
+                    return
+                admission = introduced
             async with asyncio.timeout_at(deadline):
                 hello = await self._peek(sock)
             if isinstance(hello, NotTls):
@@ -223,7 +229,13 @@ class TlsAcceptor:
                 admission.end()
 
     async def _start_tls(self, sock: socket.socket, hello: ClientHello, deadline: float, admission: Admission) -> bool:
-        """Whether a protocol has the connection now, and with it the admission."""
+        """Whether somebody has the connection now, and with it the admission."""
+        passed_on = self._contexts.hosts.passthrough(hello.server_name)
+        if passed_on is not None:
+            # The ClientHello is still in the socket: the endpoint gets it as it came.
+            self._peeked.discard(sock)
+            self._carry(passed_on, sock, admission)
+            return True
         context = self._contexts.context_for(hello.server_name)
         if context is None:
             self._stats.handshake_failures_total += 1
@@ -276,12 +288,7 @@ class TlsAcceptor:
         return found
 
     async def _readable(self, sock: socket.socket) -> None:
-        ready = self._loop.create_future()
-        self._loop.add_reader(sock, _resolve, ready)
-        try:
-            await ready
-        finally:
-            self._loop.remove_reader(sock)
+        await readable(self._loop, sock)
 
     async def _refuse(self, sock: socket.socket, answer: bytes) -> None:
         """Send `answer`, and wait a little for the client to close: a reset must not overtake the answer."""
@@ -291,11 +298,6 @@ class TlsAcceptor:
             left = _FAREWELL_BYTES
             while left > 0 and (data := await self._loop.sock_recv(sock, left)):
                 left -= len(data)
-
-
-def _resolve(ready: asyncio.Future[None]) -> None:
-    if not ready.done():
-        ready.set_result(None)
 
 
 def _finished(sock: socket.socket) -> bool:

@@ -6,8 +6,8 @@ is taken from the first place, and the other place is a fault.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TypeVar, cast
 
 from ingressd.errors import Fault, Severity
@@ -26,6 +26,9 @@ K = TypeVar("K", bound=Kind)
 
 Name = tuple[str, str]
 """Namespace and name."""
+
+OBJECT_TWICE = "object_twice"
+"""Code of a fault."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,6 +72,37 @@ class ResourceSet:
             files=files,
         )
 
+    def replaced(
+        self, pairs: Collection[tuple[Resource[Kind], Resource[Kind]]], faults: Iterable[Fault]
+    ) -> ResourceSet | None:
+        """The set after an edit that put an object in the place of another one with the same key, for each of `pairs`.
+
+        None: it has to be arranged anew. To do that with 50,000 Services takes a third of a second.
+        """
+        if any(fault.code == OBJECT_TWICE for fault in self.faults):
+            return None
+        news: dict[str, list[Resource[Kind]]] = {}
+        for _, new in pairs:
+            news.setdefault(new.kind, []).append(new)
+        slices = self.slices
+        if "EndpointSlice" in news:
+            found = _with_slices(slices, [pair for pair in pairs if pair[0].kind == "EndpointSlice"])
+            if found is None:
+                return None
+            slices = found
+        new_of = dict(pairs)
+        return replace(
+            self,
+            ingresses=_with_new(self.ingresses, new_of) if "Ingress" in news else self.ingresses,
+            classes=_with_new(self.classes, new_of) if "IngressClass" in news else self.classes,
+            services=_with_named(self.services, news.get("Service", ())),
+            secrets=_with_named(self.secrets, news.get("Secret", ())),
+            config_maps=_with_named(self.config_maps, news.get("ConfigMap", ())),
+            endpoints=_with_named(self.endpoints, news.get("Endpoints", ())),
+            slices=slices,
+            faults=tuple(_once_a_kind(faults)),
+        )
+
 
 def _by_name(resources: Iterable[Resource[K]]) -> dict[Name, Resource[K]]:
     return {(resource.namespace, resource.name): resource for resource in resources}
@@ -81,10 +115,35 @@ def _by_service(slices: Iterable[Resource[EndpointSlice]]) -> dict[Name, tuple[R
     return {name: tuple(resources) for name, resources in found.items()}
 
 
+def _with_new(
+    known: tuple[Resource[K], ...], new_of: Mapping[Resource[Kind], Resource[Kind]]
+) -> tuple[Resource[K], ...]:
+    return tuple(cast("Resource[K]", new_of.get(cast("Resource[Kind]", each), each)) for each in known)
+
+
+def _with_named(known: Mapping[Name, Resource[K]], news: Collection[Resource[Kind]]) -> Mapping[Name, Resource[K]]:
+    if not news:
+        return known
+    return {**known, **_by_name(cast("Collection[Resource[K]]", news))}
+
+
+def _with_slices(
+    known: Mapping[Name, tuple[Resource[EndpointSlice], ...]], pairs: Iterable[tuple[Resource[Kind], Resource[Kind]]]
+) -> Mapping[Name, tuple[Resource[EndpointSlice], ...]] | None:
+    """None = a slice has gone over to another Service."""
+    found = dict(known)
+    for old, new in cast("Iterable[tuple[Resource[EndpointSlice], Resource[EndpointSlice]]]", pairs):
+        if old.object.service != new.object.service:
+            return None
+        name = (new.namespace, new.object.service)
+        found[name] = tuple(new if each is old else each for each in found[name])
+    return found
+
+
 def _twice(resource: Resource[Kind], known: Resource[Kind]) -> Fault:
     return resource.fault(
         Severity.ERROR,
-        "object_twice",
+        OBJECT_TWICE,
         f"{resource.key} is already written at {known.place('metadata', 'name')}, which is the one that counts",
         "remove one of them, or give it another name",
         ("metadata", "name"),

@@ -34,6 +34,7 @@ _COUNTERS = (
     ("accept_pauses_total", "Times that accepting paused: the worker was full, or without descriptors."),
     ("handshake_timeouts_total", "TLS handshakes that took too long."),
     ("handshake_failures_total", "TLS handshakes that failed otherwise, of clients that sent something."),
+    ("proxy_headers_missed_total", "Connections of trusted proxies that did not begin with a PROXY header."),
     ("retries_total", "Attempts beyond the first one of a request."),
     ("upstream_connects_total", "Connections dialled to endpoints."),
     ("access_log_dropped_total", "Lines of the access log that nobody took in time."),

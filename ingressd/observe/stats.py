@@ -72,6 +72,7 @@ class WorkerStats:
         "filter_events",
         "handshake_failures_total",
         "handshake_timeouts_total",
+        "proxy_headers_missed_total",
         "retries_total",
         "streams",
         "tunnels_open",
@@ -88,6 +89,8 @@ class WorkerStats:
         self.handshake_timeouts_total = 0
         self.handshake_failures_total = 0
         """Of those that sent something: no TLS, nothing in common, no certificate for the name, an alert."""
+        self.proxy_headers_missed_total = 0
+        """Connections of trusted proxies that did not begin with a PROXY header."""
         self.tunnels_open = 0
         self.retries_total = 0
         self.upstream_connects_total = 0
@@ -150,6 +153,7 @@ class WorkerStats:
             "accept_pauses_total": self.accept_pauses_total,
             "handshake_timeouts_total": self.handshake_timeouts_total,
             "handshake_failures_total": self.handshake_failures_total,
+            "proxy_headers_missed_total": self.proxy_headers_missed_total,
             "tunnels_open": self.tunnels_open,
             "retries_total": self.retries_total,
             "upstream_connects_total": self.upstream_connects_total,

@@ -13,6 +13,7 @@ from typing import Any
 
 from ingressd import __version__
 from ingressd.admin.explanation import ask, explain
+from ingressd.collector import paused
 from ingressd.naming.server import DnsServer
 from ingressd.observe.metrics import ControllerFacts, render
 from ingressd.process.control import Start
@@ -100,7 +101,8 @@ class ControllerView:
         compilation = self._reloader.compilation
         if compilation is None:
             return []
-        return await asyncio.to_thread(service_report, compilation, workers, self._checker.statistics())
+        with paused():
+            return await asyncio.to_thread(service_report, compilation, workers, self._checker.statistics())
 
     def certificates(self) -> Objects:
         snapshot = self._reloader.snapshot

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from ingressd.http.client_certificate import ClientTls
 from ingressd.http.forwarded import ForwardedBlock
 
 if TYPE_CHECKING:
@@ -26,6 +27,10 @@ class Downstream(Protocol):
     """No request after this one."""
     stalled: bool
     """The client reads too slowly: its write buffer is above the high-water mark."""
+
+    @property
+    def client_tls(self) -> ClientTls | None:
+        """What its TLS tells of the client; None = it has none."""
 
     def write(self, data: bytes) -> None:
         """Send response bytes."""

@@ -18,7 +18,9 @@ from ingressd.errors import LocalReply, Reason
 from ingressd.filters.base import Detour, Encoder, Services, Verdict
 from ingressd.http import local_reply
 from ingressd.http.authority import canonical_host
+from ingressd.http.client_certificate import ClientTls
 from ingressd.http.codec import RequestHead, ResponseHead
+from ingressd.http.edited_lines import EditedLines
 from ingressd.http.fields import line_value
 from ingressd.http.forwarded import new_request_id
 from ingressd.http.framing import (
@@ -313,12 +315,16 @@ class Exchange(RequestView):
             )
         )
 
-    def own_lines(self) -> list[bytes]:
+    def upstream_fields(self) -> EditedLines:
         """See RequestView."""
         fields = self.fields
         assert fields is not None
-        rendered = self._downstream.forwarded.render(fields, self.authority.encode("latin-1"), self.request_id)
-        return rendered.splitlines(keepends=True)
+        return self._downstream.forwarded.edited(fields, self.authority.encode("latin-1"), self.request_id)
+
+    @property
+    def client_tls(self) -> ClientTls | None:
+        """See Request."""
+        return self._downstream.client_tls
 
     @property
     def has_body(self) -> bool:
@@ -582,16 +588,19 @@ class Exchange(RequestView):
         lines = [head.start, head.fields.kept_bytes]
         route = self.route
         if route is not None and route.response_filters:
-            response = OutgoingResponse(head.status, head.fields.kept, "", self.upstream_address)
-            if ended:
-                self._connection = None
-            if not self._filter_response(route, response):
-                return
-            lines = [head.start if response.status == head.status else response.start, *response.fields.lines]
-            if response.encoder is not None and self.method != "HEAD" and head.status not in _BODILESS:
-                self._encoder = response.encoder
-                length = None
-            self.status = response.status
+            known = head.fields.filtered
+            if known is not None and known[0] is route.response_filters and known[1]:
+                lines[1] = known[1]
+                self.status = head.status
+            else:
+                response = self._filtered(route, head, ended)
+                if response is None:
+                    return
+                lines = [head.start if response.status == head.status else response.start, *response.fields.lines]
+                if response.encoder is not None and self.method != "HEAD" and head.status not in _BODILESS:
+                    self._encoder = response.encoder
+                    length = None
+                self.status = response.status
         else:
             self.status = head.status
         self.responded = True
@@ -635,6 +644,19 @@ class Exchange(RequestView):
             self._end(keep=self._keep)
         elif self._downstream.stalled and self._connection is not None:
             self._connection.hold()
+
+    def _filtered(self, route: Route, head: ResponseHead, ended: bool) -> OutgoingResponse | None:
+        """What the response filters make of a response; None when the client gets something else."""
+        fields, filters = head.fields, route.response_filters
+        response = OutgoingResponse(head.status, fields.kept, "", self.upstream_address, fields.names)
+        if ended:
+            self._connection = None
+        if not self._filter_response(route, response):
+            return None
+        if fields.filtered is None or fields.filtered[0] is not filters:
+            constant = all(getattr(each, "constant", False) for each in filters)
+            fields.filtered = (filters, b"".join(response.fields.lines) if constant else b"")
+        return response
 
     def _filter_response(self, route: Route, response: OutgoingResponse, reply: LocalReply | None = None) -> bool:
         """Run the response filters; False when the client gets something else. `reply`: what was made here."""

@@ -6,12 +6,13 @@ leaves no edits behind.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import Any
 
 from ingressd.filters.base import Affinity, Services
 from ingressd.http.authority import canonical_host
-from ingressd.http.edited_lines import EditedLines
+from ingressd.http.client_certificate import ClientTls
+from ingressd.http.edited_lines import EditedLines, FixedFields
 from ingressd.http.fields import RequestFields
 from ingressd.http.target import canonicalise, split_absolute
 from ingressd.proxy.request_edits import RequestEdits, refuse_value
@@ -64,6 +65,11 @@ class RequestView:
         raise NotImplementedError
 
     @property
+    def client_tls(self) -> ClientTls | None:
+        """See Request."""
+        return None
+
+    @property
     def has_body(self) -> bool:
         """See Request."""
         return False
@@ -73,8 +79,8 @@ class RequestView:
         """See Request."""
         raise NotImplementedError
 
-    def own_lines(self) -> list[bytes]:
-        """The fields that the proxy writes itself, as lines."""
+    def upstream_fields(self) -> EditedLines:
+        """The fields that the endpoint would get if no filter changed any, a new list of them."""
         raise NotImplementedError
 
     # What filters read.
@@ -123,7 +129,9 @@ class RequestView:
 
     def forwarded_lines(self) -> list[tuple[str, str]]:
         """See Request."""
-        return EditedLines(self._upstream_lines()).pairs()
+        edits = self.edits
+        fields = self.upstream_fields() if edits is None or edits.fields is None else edits.fields
+        return fields.pairs()
 
     # What filters change.
 
@@ -158,6 +166,18 @@ class RequestView:
         """See Request."""
         self._edited_fields().remove(name)
 
+    def set_fixed(self, fixed: FixedFields) -> None:
+        """See Request."""
+        self._edited_fields().set_fixed(fixed)
+
+    def add_fixed(self, fixed: FixedFields) -> None:
+        """See Request."""
+        self._edited_fields().add_fixed(fixed)
+
+    def remove_all(self, names: Set[str]) -> None:
+        """See Request."""
+        self._edited_fields().remove_all(names)
+
     def send_to(self, pool: str) -> None:
         """See Request."""
         self._edited().pool = pool
@@ -189,12 +209,7 @@ class RequestView:
 
     def _edited_fields(self) -> EditedLines:
         edits = self._edited()
-        if edits.fields is None:
-            edits.fields = EditedLines(self._upstream_lines())
-        return edits.fields
-
-    def _upstream_lines(self) -> list[bytes]:
-        if self.edits is not None and self.edits.fields is not None:
-            return self.edits.fields.lines
-        kept = () if self.fields is None else self.fields.kept
-        return [*kept, *self.own_lines()]
+        fields = edits.fields
+        if fields is None:
+            fields = edits.fields = self.upstream_fields()
+        return fields

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from http import HTTPStatus
 
 from ingressd.filters.base import Encoder
-from ingressd.http.edited_lines import EditedLines
+from ingressd.http.edited_lines import EditedLines, FixedFields
 
 
 class OutgoingResponse:
@@ -14,9 +14,12 @@ class OutgoingResponse:
 
     __slots__ = ("encoder", "endpoint", "fields", "reason", "status")
 
-    def __init__(self, status: int, lines: Iterable[bytes], reason: str, endpoint: str) -> None:
+    def __init__(
+        self, status: int, lines: Iterable[bytes], reason: str, endpoint: str, names: Iterable[str] | None = None
+    ) -> None:
+        """`names`: those of the lines, in lower case, where they are known."""
         self.status = status
-        self.fields = EditedLines(lines)
+        self.fields = EditedLines(lines, names)
         self.reason = reason
         self.endpoint = endpoint
         self.encoder: Encoder | None = None
@@ -41,6 +44,18 @@ class OutgoingResponse:
     def remove_header(self, name: str) -> None:
         """See Response."""
         self.fields.remove(name)
+
+    def set_fixed(self, fixed: FixedFields) -> None:
+        """See Response."""
+        self.fields.set_fixed(fixed)
+
+    def add_fixed(self, fixed: FixedFields) -> None:
+        """See Response."""
+        self.fields.add_fixed(fixed)
+
+    def remove_all(self, names: Set[str]) -> None:
+        """See Response."""
+        self.fields.remove_all(names)
 
     def encode(self, encoder: Encoder) -> None:
         """See Response."""

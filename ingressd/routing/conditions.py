@@ -21,6 +21,9 @@ ALWAYS = "always"
 NEVER = "never"
 """The two words of canary-by-header and canary-by-cookie."""
 
+SEARCHED = 512
+"""Characters of a value that a pattern is looked for in: the cost of a search can grow with their square."""
+
 DICE = random.Random()
 """Where shares draw from."""
 
@@ -50,6 +53,11 @@ class Condition(Protocol):
 
     def takes(self, request: Request) -> bool:
         """Whether the request is the alternative's."""
+
+
+def found_in(pattern: re.Pattern[str], value: str) -> bool:
+    """Whether `pattern` is somewhere in `value`; a value that is too long has none."""
+    return len(value) <= SEARCHED and pattern.search(value) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +102,7 @@ class Field:
         if found is None:
             return False
         if self.pattern is not None:
-            return self.pattern.search(found) is not None
+            return found_in(self.pattern, found)
         return self.value is None or found == self.value
 
 
@@ -151,7 +159,9 @@ class Canary:
 
     def __str__(self) -> str:
         words = []
-        if self.header and self.value:
+        if self.broken and not self.value:
+            pass  # it has no value that would do
+        elif self.header and self.value:
             words.append(f"header {self.header}={self.value}")
         elif self.header and self.pattern is not None:
             words.append(f"header {self.header} like {self.pattern.pattern}")
@@ -160,6 +170,11 @@ class Canary:
         if self.cookie:
             words.append(f"cookie {self.cookie}={ALWAYS}")
         return " or ".join(words) or "a session that began there"
+
+    @property
+    def decides(self) -> bool:
+        """There is a header or a cookie that sends requests to it."""
+        return bool(self.cookie or (self.header and (self.value or not self.broken)))
 
     @property
     def share(self) -> float:
@@ -176,7 +191,7 @@ class Canary:
             elif self.broken:
                 return False
             elif self.pattern is not None:
-                if self.pattern.search(sent) is not None:
+                if found_in(self.pattern, sent):
                     return True
             elif sent in (ALWAYS, NEVER):
                 return sent == ALWAYS

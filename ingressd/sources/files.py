@@ -81,8 +81,10 @@ class FileSource:
             self._files, self._faults = files, tuple(listing.faults)
             state = (faults, tuple((path, file.faults, file.documents) for path, file in files.items()))
             if state != self._state:
+                pairs = None if self._state is None else _replaced(self._state, state)
+                replaced = None if pairs is None else self._set.replaced(pairs, _faults_of(state))
+                self._set = replaced or _arranged(state)
                 self._state = state
-                self._set = _arranged(state)
             return self._set
 
     async def watch(self) -> AsyncGenerator[None, None]:
@@ -206,8 +208,26 @@ def _differs(file: _File) -> bool:
     return False
 
 
+def _replaced(before: _State, now: _State) -> list[tuple[Resource[Kind], Resource[Kind]]] | None:
+    """The objects that others with the same keys have taken the place of; None = more than that is different."""
+    if len(before[1]) != len(now[1]):
+        return None
+    pairs: list[tuple[Resource[Kind], Resource[Kind]]] = []
+    for (path_before, _, old), (path_now, _, new) in zip(before[1], now[1], strict=True):
+        if path_before != path_now or len(old) != len(new):
+            return None
+        for was, now_is in zip(old, new, strict=True):
+            if was is now_is:
+                continue
+            ones, others = was.reading.resources, now_is.reading.resources
+            if was.kept or now_is.kept or [each.key for each in ones] != [each.key for each in others]:
+                return None
+            pairs += zip(ones, others, strict=True)
+    return pairs
+
+
 def _arranged(state: _State) -> ResourceSet:
-    faults, files = state
+    _, files = state
     documents = [document for _, _, documents in files for document in documents]
     resources: list[Resource[Kind]] = []
     valid = None
@@ -218,12 +238,17 @@ def _arranged(state: _State) -> ResourceSet:
         if valid is not None:
             # An object that was moved is where it is whole.
             resources += (resource for resource in document.kept if resource.key not in valid)
+    return ResourceSet.of(resources, _faults_of(state), len(files))
+
+
+def _faults_of(state: _State) -> list[Fault]:
+    faults, files = state
     every = [*faults]
     for _, own, inside in files:
         every += own
         for document in inside:
             every += document.faults
-    return ResourceSet.of(resources, every, len(files))
+    return every
 
 
 def _count(documents: Iterable[Document]) -> int:

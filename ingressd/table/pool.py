@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ingressd.table.breaker import BreakerLimits
 from ingressd.table.endpoint import Endpoint
 from ingressd.table.health import PANIC_PERCENT, HealthCheck, OutlierDetection
+from ingressd.table.upstream_tls import UpstreamTls
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +25,8 @@ class Pool:
     scheduler: str = "rr"
     affinity_s: int = 0
     """How long a client that is away keeps its endpoint (sessionAffinity: ClientIP); 0 = the scheduler picks."""
-    tls: bool = False
-    """Speak TLS to the endpoints (appProtocol https)."""
+    tls: UpstreamTls | None = None
+    """How TLS is spoken to the endpoints; None = it is not."""
     connect_s: float = 5.0
     check: HealthCheck | None = None
     """What the controller asks its endpoints."""

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from ingressd.table.client_trust import ClientTrust
 from ingressd.table.policy import DEFAULT_POLICY, RoutePolicy
+from ingressd.table.stream import StreamListener
 
 EXACT = "Exact"
 PREFIX = "Prefix"
@@ -88,3 +90,7 @@ class VirtualHost:
     """Takes the paths that no route takes; None = the snapshot's default."""
     tls: bool = False
     """Some Ingress lists this host under spec.tls."""
+    client_trust: ClientTrust | None = None
+    """Whose certificates clients are asked for; None = for none."""
+    passthrough: StreamListener | None = None
+    """Takes connections that name this host in their ClientHello, with all that is spoken on them."""

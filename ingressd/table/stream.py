@@ -11,6 +11,8 @@ NODE_PORT = "nodePort"
 LOAD_BALANCER = "loadBalancer"
 CLUSTER_IP = "clusterIP"
 EXTERNAL_IP = "externalIP"
+SSL_PASSTHROUGH = "sslPassthrough"
+"""Not a port of its own: the connections of one host to the HTTPS port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,7 @@ class StreamListener:
     service_port: str
     """The Service's port by name, or by number when it has no name."""
     role: str
-    """What in the Service asks for it: NODE_PORT, LOAD_BALANCER, CLUSTER_IP or EXTERNAL_IP."""
+    """What in the Service asks for it: NODE_PORT, LOAD_BALANCER, CLUSTER_IP or EXTERNAL_IP; SSL_PASSTHROUGH."""
     proxy_protocol: bool = False
     """Begin each connection to an endpoint with a PROXY protocol v2 header."""
     connect_s: float = 5.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from typing import TYPE_CHECKING
 
 from ingressd.balancing.peak_ewma import observed
@@ -11,6 +10,7 @@ from ingressd.settings import Limits
 if TYPE_CHECKING:
     from ingressd.upstream.connection import UpstreamConnection
     from ingressd.upstream.outlier import Outlier
+    from ingressd.upstream.secure import Secure
 
 OK = 200
 SERVER_ERROR = 500
@@ -37,13 +37,19 @@ class EndpointState:
         "references",
         "suspect",
         "tls",
+        "tls_key",
     )
 
-    def __init__(self, address: str, port: int, key: str, tls: ssl.SSLContext | None, limits: Limits) -> None:
+    def __init__(
+        self, address: str, port: int, key: str, tls: Secure | None, limits: Limits, tls_key: str = ""
+    ) -> None:
         self.address = address
         self.port = port
         self.key = key
         self.tls = tls
+        """None = it is spoken to without."""
+        self.tls_key = tls_key
+        """UpstreamTls.key; empty = none."""
         self.idle_limit = limits.upstream_idle_connections
         self.idle: list[UpstreamConnection] = []
         """The last one is the one used last: taken first, so that the others can age and close."""

@@ -7,6 +7,7 @@ import socket
 import time
 
 from ingressd.errors import Reason
+from ingressd.upstream.connecting import begin, finish
 from ingressd.upstream.dial import DialFailed
 from ingressd.upstream.endpoint import EndpointState
 
@@ -34,8 +35,9 @@ async def connect(sock: socket.socket, endpoint: EndpointState, connect_s: float
     endpoint.connects += 1
     began = time.monotonic()
     try:
-        async with asyncio.timeout(connect_s):
-            await asyncio.get_running_loop().sock_connect(sock, (endpoint.address, endpoint.port))
+        if not begin(sock, (endpoint.address, endpoint.port)):
+            async with asyncio.timeout(connect_s):
+                await finish(asyncio.get_running_loop(), sock)
     except TimeoutError:
         reason, detail = Reason.CONNECT_TIMEOUT, f"no connection within {connect_s:g} s"
     except ConnectionRefusedError:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import random
-import ssl
 import time
 from collections.abc import Collection, Mapping
 from math import inf
@@ -22,9 +21,11 @@ from ingressd.settings import Limits
 from ingressd.table.breaker import BreakerLimits
 from ingressd.table.pool import Pool
 from ingressd.table.snapshot import Delta, Snapshot
+from ingressd.table.upstream_tls import UpstreamTls
 from ingressd.upstream.breaker import Breaker
 from ingressd.upstream.endpoint import EndpointState
 from ingressd.upstream.outlier import Outliers
+from ingressd.upstream.secure import SecureContexts
 from ingressd.upstream.serving import serving
 from ingressd.upstream.slow_start import SlowStart
 
@@ -230,8 +231,9 @@ class Registry:
         self._limits = limits
         self._wheel = wheel
         self._workers = workers
-        self._endpoints: dict[tuple[str, bool], EndpointState] = {}
-        self._upstream_tls: ssl.SSLContext | None = None
+        self._endpoints: dict[tuple[str, str], EndpointState] = {}
+        """By address, and by how TLS is spoken there."""
+        self._secure = SecureContexts()
         self.pools: dict[str, PoolState] = {}
 
     def publish(self, snapshot: Snapshot, delta: Delta | None) -> None:
@@ -262,8 +264,9 @@ class Registry:
             state = self.pools[pool.id] = PoolState(pool, self._limits)
         before = state.endpoints
         endpoints = []
+        tls_key = "" if pool.tls is None else pool.tls.key
         for endpoint in pool.endpoints:
-            known = self._endpoint(endpoint.address, endpoint.port, endpoint.key, pool.tls)
+            known = self._endpoint(endpoint.address, endpoint.port, endpoint.key, pool.tls, tls_key)
             known.references += 1
             endpoints.append(known)
         state.follow(pool, tuple(endpoints), now)
@@ -289,11 +292,11 @@ class Registry:
             state.close()
             self._release(state.endpoints)
 
-    def _endpoint(self, address: str, port: int, key: str, tls: bool) -> EndpointState:
-        state = self._endpoints.get((key, tls))
+    def _endpoint(self, address: str, port: int, key: str, tls: UpstreamTls | None, tls_key: str) -> EndpointState:
+        state = self._endpoints.get((key, tls_key))
         if state is None:
-            context = self._tls_context() if tls else None
-            state = self._endpoints[(key, tls)] = EndpointState(address, port, key, context, self._limits)
+            secure = None if tls is None else self._secure.take(tls, tls_key)
+            state = self._endpoints[(key, tls_key)] = EndpointState(address, port, key, secure, self._limits, tls_key)
         return state
 
     def _release(self, endpoints: tuple[EndpointState, ...]) -> None:
@@ -301,14 +304,5 @@ class Registry:
             endpoint.references -= 1
             if endpoint.references == 0:
                 endpoint.close_idle()
-                self._endpoints.pop((endpoint.key, endpoint.tls is not None), None)
-
-    def _tls_context(self) -> ssl.SSLContext:
-        """TLS to endpoints is encryption without verification, as ingress-nginx has it by default."""
-        if self._upstream_tls is None:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-            context.minimum_version = ssl.TLSVersion.TLSv1_2
-            self._upstream_tls = context
-        return self._upstream_tls
+                if self._endpoints.pop((endpoint.key, endpoint.tls_key), None) is not None and endpoint.tls_key:
+                    self._secure.give_back(endpoint.tls_key)

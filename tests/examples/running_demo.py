@@ -17,7 +17,10 @@ COMMAND_S = 60
 
 
 class RunningDemo:
-    """A copy of examples/ served on free ports; commands run beside it see it on the documented ports."""
+    """A copy of examples/ served on free ports; commands run beside it see it on the documented ports.
+
+    It has virtual addresses, too: in a network that no other demo of this machine has, because each is its process's.
+    """
 
     def __init__(self, checkout: Path, directory: Path) -> None:
         self.checkout = checkout
@@ -25,10 +28,15 @@ class RunningDemo:
         self.environment = self._environment()
         self._log = directory / "demo.log"
         self._ports: dict[str, str] = {}
+        self._node_ports = ""
         shutil.copytree(checkout / "examples", directory / "examples", ignore=shutil.ignore_patterns("__pycache__"))
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "ingressd", "demo", "--http-port=0", "--https-port=0", "--admin-port=0"],
+                [
+                    *(sys.executable, "-m", "ingressd", "demo"),
+                    *("--http-port=0", "--https-port=0", "--admin-port=0", "--dns-port=0"),
+                    *("--", "--cluster-ips", f"--cluster-cidr=127.{100 + os.getpid() % 100}.0.0/16"),
+                ],
                 cwd=directory,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
@@ -62,7 +70,9 @@ class RunningDemo:
 
     def here(self, text: str) -> str:
         """`text` with the documented ports replaced by those of this demo."""
-        return re.sub(r":(8080|8443|9080)\b", lambda match: f":{self._ports[match[1]]}", text)
+        text = re.sub(r":(8080|8443|9080)\b", lambda match: f":{self._ports[match[1]]}", text)
+        text = re.sub(r"-p 5300\b", f"-p {self._ports['5300']}", text)
+        return re.sub(r"127\.0\.0\.1(?=:(?:30080|8090)\b)", self._node_ports, text)
 
     def restore_examples(self) -> list[str]:
         """Undo edits of the manifests; returns the files that differed."""
@@ -104,7 +114,10 @@ class RunningDemo:
             assert self._process.poll() is None, f"the demo ended:\n{self.log}"
             assert time.monotonic() < deadline, f"the demo was not ready within {READY_S} s:\n{self.log}"
             time.sleep(0.05)
-        for name, documented in (("http", "8080"), ("https", "8443"), ("admin", "9080")):
+        for name, documented in (("http", "8080"), ("https", "8443"), ("admin", "9080"), ("dns", "5300")):
             found = re.search(rf"\b{name} [^ ]*:(\d+)", self.log)
             assert found is not None, self.log
             self._ports[documented] = found[1]
+        found = re.search(r"their ports at (\S+)", self.log)
+        assert found is not None, self.log
+        self._node_ports = found[1]

@@ -27,7 +27,8 @@ ELSEWHERE = {
     r"python -m soak .*": "make soak runs it, for half an hour",
     r"docker compose .*": "scripts/e2e-docker runs the compose file",
     r"ingressd run manifests --cluster-ips --dns-port 5300": "tests/process/test_dns.py runs it",
-    r"dig .*": "tests/process/test_dns.py runs it, against a program with a DNS server",
+    r"dig .*(shop\.svc\.cluster\.local.*|-x 127\.96\.0\.80|dns-version\..*)": "tests/process/test_dns.py runs it",
+    r"ingressd demo -- --cluster-ips": "the fixture of this test runs it, on free ports",
 }
 """A whole command, as a regular expression -> where it is run instead, and why not here."""
 

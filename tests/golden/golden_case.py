@@ -145,6 +145,8 @@ def _route(row: RouteRow) -> str:
         for field in fields(route.policy)
         if (value := getattr(route.policy, field.name)) not in (field.default, NGINX_BODY_BYTES, NGINX_RETRY_ON)
     )
+    if row.condition:
+        text += f" WHEN {row.condition}"
     return f"{text} DENIED {route.denied}" if route.denied else text
 
 

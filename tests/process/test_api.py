@@ -43,7 +43,14 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 def test_routes(world: World) -> None:
     port = world.program.port("https")
-    common = {"path": "/", "path_type": "Prefix", "namespace": "default", "port": "80", "denied": False}
+    common = {
+        "path": "/",
+        "path_type": "Prefix",
+        "namespace": "default",
+        "port": "80",
+        "denied": False,
+        "condition": "",
+    }
     assert world.program.api("routes") == [
         {
             **common,
@@ -85,6 +92,8 @@ def test_services(world: World) -> None:
         "type": "ClusterIP",
         "headless": False,
         "external_name": None,
+        "dns_name": "site.default.svc.cluster.local",
+        "dns_addresses": ["127.0.0.1"],
         "ports": [
             {
                 "name": "http",
@@ -96,6 +105,7 @@ def test_services(world: World) -> None:
             }
         ],
         "cluster_ip": None,
+        "external_ips": [],
         "node_ports": [],
         "listeners": [],
         "file": str(world.site.file("site.yaml")),
@@ -105,8 +115,22 @@ def test_services(world: World) -> None:
                 "id": "default/site:80",
                 "port": "80",
                 "scheduler": "rr",
+                "proxy_modes": ["ipvs"],
                 "affinity_s": 0,
                 "tls": False,
+                "health_check": None,
+                "panic_percent": 50,
+                "outlier_detection": {
+                    "consecutive_failures": 5,
+                    "consecutive_gateway_failures": 0,
+                    "consecutive_5xx": 0,
+                    "success_rate": False,
+                    "base_ejection_s": 30.0,
+                    "max_ejection_s": 300.0,
+                    "max_ejection_percent": 50,
+                },
+                "slow_start_s": 0.0,
+                "breaker": None,
                 "discovery": "slices",
                 "targets": [],
                 "problem": "",
@@ -118,9 +142,24 @@ def test_services(world: World) -> None:
                         "weight": 1,
                         "zone": "",
                         "terminating": False,
+                        "healthy": True,
+                        "state": "ready",
                         "source": "slices",
+                        "live": {
+                            "active": 0,
+                            "idle": 0,
+                            "picks": 0,
+                            "connects": 0,
+                            "failures": 0,
+                            "ejections": 0,
+                            "ejected_by": 0,
+                            "ejected_s": 0.0,
+                            "latency_ms": None,
+                            "check": None,
+                        },
                     }
                 ],
+                "live": {"workers": 2, "panic": 0, "dialing": 0, "retrying": 0, "breaker": None},
             }
         ],
     }

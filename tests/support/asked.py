@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from ingressd.filters.base import Services
 from ingressd.http.authority import canonical_host
+from ingressd.http.edited_lines import EditedLines
 from ingressd.http.fields import FieldBlock
 from ingressd.http.target import canonicalise, split_absolute
 from ingressd.proxy.request_view import RequestView
@@ -31,8 +32,9 @@ class Asked(RequestView):
         assert self._services is not None, "the test gave no services"
         return self._services
 
-    def own_lines(self) -> list[bytes]:
-        return [f"X-Request-ID: {self.request_id}\r\n".encode()]
+    def upstream_fields(self) -> EditedLines:
+        assert self.fields is not None
+        return EditedLines([*self.fields.kept, f"X-Request-ID: {self.request_id}\r\n".encode()])
 
     @property
     def sent(self) -> dict[str, str]:

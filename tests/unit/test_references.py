@@ -42,7 +42,7 @@ def test_every_link_into_the_page_leads_to_a_heading() -> None:
         re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
         for heading in re.findall(r"^## (.+)$", text, re.MULTILINE)
     }
-    assert {link for link in re.findall(r"\(#([^)]+)\)", text)} <= headings
+    assert set(re.findall(r"\(#([^)]+)\)", text)) <= headings
 
 
 @pytest.mark.parametrize(

@@ -84,16 +84,21 @@ async def test_what_a_client_says_about_the_error_does_not_reach_the_error_backe
         assert not {"x-code: 200", "x-namespace: theirs", "range: bytes=0-1"} & set(lines)
 
 
-async def test_another_status_and_an_intercept_that_is_off_leave_the_answer_as_it_is() -> None:
-    for annotations in (
+@pytest.mark.parametrize(
+    "annotations",
+    [
         {"custom-http-errors": "500", "default-backend": "errors"},
         {**LISTED, "disable-proxy-intercept-errors": "true"},
         {"default-backend": "errors"},
-    ):
-        async with edge_with(answers(MISSING), annotations) as (edge, _, pages):
-            (answer,) = await asked(edge, GET)
-            assert (answer.status, answer.body, answer.field(b"X-App")) == (404, b"missing", b"yes")
-            assert not pages.peers
+    ],
+)
+async def test_another_status_and_an_intercept_that_is_off_leave_the_answer_as_it_is(
+    annotations: dict[str, str],
+) -> None:
+    async with edge_with(answers(MISSING), annotations) as (edge, _, pages):
+        (answer,) = await asked(edge, GET)
+        assert (answer.status, answer.body, answer.field(b"X-App")) == (404, b"missing", b"yes")
+        assert not pages.peers
 
 
 @pytest.mark.parametrize("annotations", [{"default-backend": "errors"}, LISTED])

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from ingressd.cli.main import execute
+from tests.unit.cli.answering import Answering
 
 CHECKOUT = Path(__file__).parents[3]
 PROGRAM_S = 60
@@ -99,6 +100,14 @@ def ingressd(capsys: pytest.CaptureFixture[str]) -> Command:
         return Done(code, out, err)
 
     return run
+
+
+@pytest.fixture
+def server() -> Iterator[Answering]:
+    """What may be an admin port."""
+    server = Answering()
+    yield server
+    server.close()
 
 
 @pytest.fixture

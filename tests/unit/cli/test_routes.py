@@ -32,7 +32,10 @@ def test_a_route_that_is_closed_says_why(ingressd: Any, shop: Path) -> None:
         .replace("  name: shop\n", "  name: shop\n  annotations: {nginx.ingress.kubernetes.io/auth-type: basic}\n")
     )
     (shop / "ingress.yaml").write_text(guarded)
-    assert "denied: nginx.ingress.kubernetes.io/auth-type: there are no users without auth-secret" in ingressd("routes", "shop").out
+    assert (
+        "denied: nginx.ingress.kubernetes.io/auth-type: there are no users without auth-secret"
+        in ingressd("routes", "shop").out
+    )
 
 
 def test_many_endpoints_are_counted(ingressd: Any, shop: Path) -> None:

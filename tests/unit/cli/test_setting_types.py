@@ -30,6 +30,7 @@ def read(name: str, value: object) -> Any:
         ("trusted_proxies", "10.0.0.0/8, fd00::/8", ("10.0.0.0/8", "fd00::/8")),
         ("trusted_proxies", ["10.0.0.0/8", "192.0.2.1"], ("10.0.0.0/8", "192.0.2.1/32")),
         ("trusted_proxies", "", ()),
+        ("proxy_protocol", "on", "on"),
         ("dns_servers", "192.0.2.53,[::1]:5353", ("192.0.2.53:53", "[::1]:5353")),
         ("dns_servers", ["127.0.0.1:5300"], ("127.0.0.1:5300",)),
         ("dns_port", "53", 53),
@@ -71,6 +72,7 @@ def test_a_value_is_read(name: str, written: object, value: object) -> None:
         ("drain_timeout_s", "inf", "finite"),
         ("scheduler", "fastest", "'fastest' is not known; choose"),
         ("proxy_mode", "userspace", "'userspace' is not known; choose nftables, iptables or ipvs"),
+        ("proxy_protocol", "v2", "'v2' is not known; choose off or on"),
         ("log_level", "loud", "choose debug, info, warning or error"),
     ],
 )

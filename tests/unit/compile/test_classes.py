@@ -97,25 +97,6 @@ def test_the_ingress_class_of_the_operator_replaces_ingressd() -> None:
     assert _served(*objects, ingress_class="edge")[0] == ["default/a"]
 
 
-@pytest.mark.parametrize(
-    ("annotations", "canary"),
-    [
-        ({"nginx.ingress.kubernetes.io/canary": "true"}, True),
-        ({"ingressd.dev/canary": "true"}, True),
-        ({"ingressd.dev/canary": "false", "nginx.ingress.kubernetes.io/canary": "true"}, False),
-        ({"ingressd.dev/canary": "true", "nginx.ingress.kubernetes.io/canary": "false"}, True),
-        ({"ingressd.dev/canary": "perhaps", "nginx.ingress.kubernetes.io/canary": "true"}, True),
-        ({"nginx.ingress.kubernetes.io/canary": "perhaps"}, False),
-        ({"nginx.ingress.kubernetes.io/canary-weight": "10"}, False),
-        ({}, False),
-    ],
-)
-def test_a_canary_is_passed_over(annotations: dict[str, str], *, canary: bool) -> None:
-    names, faults = _served(ingress(annotations=annotations, rules=[rule("a.test")]))
-    assert bool(names) is not canary
-    assert [fault.code for fault in faults] == (["canary_skipped"] if canary else [])
-
-
 created = st.sampled_from([None, "2021-05-01T00:00:00Z", "2022-05-01T00:00:00Z", "2022-05-01T00:00:01Z"])
 keys = st.tuples(st.sampled_from(["alpha", "beta"]), st.sampled_from(["a", "b", "c", "d"]))
 

@@ -58,8 +58,9 @@ def test_a_letter_that_is_missing_is_found(name: str, prefix: str, data: st.Data
     if wrong in {*ANNOTATIONS, *GUARDS, *LEFT_OUT}:
         return
     policy, (fault,) = _read({f"{prefix}{wrong}": "true"})
-    assert fault.hint.startswith(f"did you mean {prefix}")
-    meant = fault.hint.removeprefix(f"did you mean {prefix}").removesuffix("?")
+    shown, slash, meant = fault.hint.removeprefix("did you mean ").removesuffix("?").partition("/")
+    native = meant in ANNOTATIONS and ANNOTATIONS[meant].native
+    assert f"{shown}{slash}" == (OURS if native else prefix)
     guards = meant in GUARDS or (meant in ANNOTATIONS and ANNOTATIONS[meant].guard)
     assert fault.code == ("annotation_guard_unknown" if guards else "annotation_unknown")
     assert bool(policy.denied) is guards

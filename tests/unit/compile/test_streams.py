@@ -42,7 +42,14 @@ def test_a_node_port_that_is_not_written_stays_when_others_come_and_is_shown() -
     assert other != number
     assert row["ports"][0]["node_port"] == other
     assert row["listeners"] == [
-        {"protocol": "TCP", "address": "0.0.0.0", "port": other, "role": "nodePort", "bound": True}
+        {
+            "protocol": "TCP",
+            "address": "0.0.0.0",
+            "port": other,
+            "role": "nodePort",
+            "pool": "default/web:80",
+            "bound": True,
+        }
     ]
 
 

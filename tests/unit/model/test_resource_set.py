@@ -69,3 +69,34 @@ def test_a_kind_that_is_not_read_is_noted_once() -> None:
     other = Fault(Severity.ERROR, "x", "", "", "", "f.yaml", 1, 1, "x")
     found = ResourceSet.of([], [note("Pod", 1), other, note("Job", 2), note("Pod", 3), other])
     assert found.faults == (note("Pod", 1), other, note("Job", 2), other)
+
+
+def slice_of(service: str, name: str = "a-1", line: int = 1) -> Resource[Kind]:
+    labels = {"kubernetes.io/service-name": service}
+    return resource("EndpointSlice", name, line, version="discovery.k8s.io/v1", addressType="IPv4", labels=labels)
+
+
+def test_an_object_takes_the_place_of_another_and_all_else_is_shared() -> None:
+    services = [resource("Service", name, **PORTS) for name in "abc"]
+    slices = [slice_of("a"), slice_of("a", "a-2")]
+    before = ResourceSet.of([*services, *slices, resource("Secret", "a")], files=2)
+    new = [resource("Service", "b", 5, **PORTS), slice_of("a", line=9)]
+    note = Fault(Severity.INFO, KIND_IGNORED, "", "", "", "f.yaml", 1, 1, "not read")
+    after = before.replaced([(services[1], new[0]), (slices[0], new[1])], [note, note])
+    assert after is not None
+    assert list(after.services.items()) == [
+        (("default", "a"), services[0]),
+        (("default", "b"), new[0]),
+        (("default", "c"), services[2]),
+    ]
+    assert after.slices == {("default", "a"): (new[1], slices[1])}
+    assert after.secrets is before.secrets
+    assert (after.faults, after.files) == ((note,), 2)
+    assert before.services["default", "b"] is services[1], "the set before is as it was"
+
+
+def test_a_set_has_to_be_arranged_anew_when_order_or_twins_depend_on_an_edit() -> None:
+    one, other = resource("Service", "a", 1, **PORTS), resource("Service", "a", 9, **PORTS)
+    assert ResourceSet.of([one, other]).replaced([(one, resource("Service", "a", 2, **PORTS))], []) is None
+    slice_ = slice_of("a")
+    assert ResourceSet.of([slice_]).replaced([(slice_, slice_of("b"))], []) is None

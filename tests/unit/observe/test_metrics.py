@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from ingressd import __version__
@@ -15,7 +18,9 @@ from ingressd.observe.stats import WorkerStats
 from ingressd.table.certificate import Certificate
 from tests.support.edge import route
 from tests.unit.observe.entries import CART, Ended, unreadable
+from tests.unit.observe.pools import endpoint, pool
 
+CHECKOUT = Path(__file__).parents[3]
 LABELS = {"host": CART.host, "route": CART.id, "namespace": "default", "ingress": "test", "service": "app"}
 FACTS = ControllerFacts(generation=7, reloads_total=3, workers=2)
 
@@ -44,14 +49,8 @@ def _worker(requests: int, **more: Any) -> Worker:
 
 
 def _pool(name: str, **endpoints: int) -> Mapping[str, Any]:
-    return {
-        "pool": name,
-        "scheduler": "rr",
-        "endpoints": [
-            {"endpoint": f"{key}:80", "active": 1, "idle": 2, "picks": picks, "connects": 3, "failures": 4}
-            for key, picks in endpoints.items()
-        ],
-    }
+    counted = {"active": 1, "idle": 2, "connects": 3, "failures": 4}
+    return pool(name, *(endpoint(f"{key}:80", picks=picks, **counted) for key, picks in endpoints.items()))
 
 
 class Scrape:
@@ -121,6 +120,49 @@ def test_endpoints_are_counted_once_a_worker_whatever_pools_list_them() -> None:
     assert scrape("endpoint_picks_total", endpoint="gone:80") is None
 
 
+def test_an_endpoint_has_its_health_its_ejections_and_its_latency() -> None:
+    a = endpoint("a:80", healthy=False, ejected_s=4.5, ejections=2, picks=3, latency_ms=10.0)
+    in_another_pool = {**a, "healthy": True, "ejected_s": 0.0, "ejections": 1}
+    live = [
+        Worker(WorkerStats(), upstreams=(pool("one", a, endpoint("b:80")), pool("two", in_another_pool))),
+        Worker(WorkerStats(), upstreams=(pool("one", endpoint("a:80", picks=1, latency_ms=50.0)),)),
+    ]
+    scrape = Scrape(live, [Worker(WorkerStats(), upstreams=(pool("one", endpoint("a:80", ejections=5)),))])
+    assert (scrape("endpoint_healthy", endpoint="a:80"), scrape("endpoint_healthy", endpoint="b:80")) == (0, 1)
+    assert (scrape("endpoint_ejected", endpoint="a:80"), scrape("endpoint_ejected", endpoint="b:80")) == (1, 0)
+    assert scrape("endpoint_ejections_total", endpoint="a:80") == 8
+    assert scrape("endpoint_latency_seconds", endpoint="a:80") == 0.02
+    assert scrape("endpoint_latency_seconds", endpoint="b:80") is None
+
+
+def test_a_pool_has_its_panic_its_waiting_and_its_breaker() -> None:
+    full = {"requests": 2, "pending": 3, "overflows": 4}
+    live = [
+        Worker(WorkerStats(), upstreams=(pool("one", panic=True, dialing=1, retrying=2, breaker=full),)),
+        Worker(WorkerStats(), upstreams=(pool("one", dialing=1, breaker=full), pool("two"))),
+    ]
+    scrape = Scrape(live, [Worker(WorkerStats(), upstreams=(pool("one", panic=True, dialing=9, breaker=full),))])
+    names = ("panic", "dialing", "retrying", "breaker_requests", "breaker_pending", "breaker_overflows_total")
+    assert [scrape(f"pool_{name}", pool="one") for name in names] == [1, 2, 2, 4, 6, 12]
+    assert [scrape(f"pool_{name}", pool="two") for name in names] == [0, 0, 0, None, None, None]
+
+
+def test_pools_beyond_the_bound_are_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ingressd.observe.metrics.POOLS", 2)
+    seen = {"requests": 1, "pending": 1, "overflows": 1}
+    pools = tuple(pool(name, dialing=1, breaker=seen) for name in ("d", "b", "c", "a"))
+    scrape = Scrape([Worker(WorkerStats(), upstreams=pools)])
+    assert [scrape("pool_dialing", pool=name) for name in ("a", "b", "c", "d", "other")] == [1, 1, None, None, 2]
+    assert scrape("pool_breaker_overflows_total", pool="other") == 2
+
+
+def test_checks_that_differ_in_their_times_only_are_one_series() -> None:
+    checks = (("a:80", "http:/healthz", True), ("a:80", "http:/healthz", False), ("b:80", "tcp", True))
+    scrape = Scrape([], facts=ControllerFacts(1, 1, 1, checks=checks))
+    assert scrape("health_check_up", target="a:80", check="http:/healthz") == 0
+    assert scrape("health_check_up", target="b:80", check="tcp") == 1
+
+
 def test_the_controller_tells_its_own() -> None:
     certificate = Certificate(b"", b"SECRET", "f1", ("shop.example.com", "x.example.com"), 1900000000.0, "default/shop")
     facts = ControllerFacts(
@@ -156,6 +198,13 @@ def test_labels_are_escaped() -> None:
     counted.finished(Ended(route=odd))
     scrape = Scrape([Worker(counted)])
     assert scrape("requests_total", **{**LABELS, "route": odd.id}, status="200", reason="") == 1
+
+
+def test_the_reference_of_metrics_is_complete() -> None:
+    facts = ControllerFacts(1, 1, 1, reloaded_at=1.0, reload_s=1.0, dns_queries={})
+    families = re.findall(r"^# HELP (\S+)", Scrape([_worker(1)], facts=facts).text, re.MULTILINE)
+    rows = re.findall(r"^\| (`ingressd_[^|]+)", (CHECKOUT / "docs" / "metrics.md").read_text(), re.MULTILINE)
+    assert sorted(re.findall(r"`(\w+)`", "".join(rows))) == sorted(families)
 
 
 def test_every_metric_has_a_type_a_help_and_the_prefix() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import time
 from collections.abc import Callable
@@ -8,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from ingressd.model.kinds import Kind
+from ingressd.model.resource import Resource
 from ingressd.model.resource_set import ResourceSet
 from ingressd.sources.contents import read_content
 from ingressd.sources.files import FileSource
@@ -77,6 +80,84 @@ def test_an_edit_leaves_all_other_objects_as_they_are(source: FileSource, folder
     after = source.load()
     assert port(after, "a") == 81
     assert after.services["default", "b"] is before.services["default", "b"]
+
+
+def _ingress(name: str, port: str) -> str:
+    backend = f"{{service: {{name: a, port: {{number: {port}}}}}}}"
+    return (
+        "apiVersion: networking.k8s.io/v1\nkind: Ingress\n"
+        f"metadata: {{name: {name}}}\nspec: {{defaultBackend: {backend}}}\n"
+    )
+
+
+def _slice(name: str, service: str, port: str) -> str:
+    return (
+        "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\naddressType: IPv4\n"
+        f"metadata: {{name: {name}, labels: {{kubernetes.io/service-name: {service}}}}}\nports: [{{port: {port}}}]\n"
+    )
+
+
+def _seen(found: ResourceSet) -> object:
+    """All that a set says, in its order."""
+
+    def each(resource: Resource[Kind]) -> object:
+        return resource.key, resource.place(), resource.object
+
+    return (
+        [each(one) for one in found.ingresses],
+        [(name, each(one)) for name, one in found.services.items()],
+        [(name, each(one)) for name, one in found.secrets.items()],
+        [(name, [each(one) for one in all_]) for name, all_ in found.slices.items()],
+        found.faults,
+        found.files,
+    )
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_after_any_edits_a_set_says_what_one_that_is_read_anew_says(folder: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    source = FileSource((str(folder),))
+    source.load()
+
+    def document() -> tuple[str, int]:
+        name = chance.choice("abcd")
+        return (
+            chance.choice(
+                (
+                    service(name, "PORT"),
+                    _ingress(name, "PORT"),
+                    _slice(f"s-{name}", chance.choice("ab"), "PORT"),
+                    f"apiVersion: v1\nkind: Secret\nmetadata: {{name: {name}}}\nstringData: {{k: vPORT}}\n",
+                    f"apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\n",
+                )
+            ),
+            1,
+        )
+
+    contents = {path: [(path.read_text(), 0)] for path in folder.iterdir()}
+    for number in range(2, 60):
+        path = chance.choice([*contents, folder / "c.yaml"])
+        documents = contents.setdefault(path, [])
+        match chance.randrange(10):
+            case 0 if len(contents) > 1:
+                path.unlink(missing_ok=True)
+                del contents[path]
+            case 1:
+                documents.insert(chance.randrange(len(documents) + 1), document())
+            case 2 if documents:
+                documents.pop(chance.randrange(len(documents)))
+            case 3 if documents:
+                documents[0] = f"# a remark\n{documents[0][0]}", documents[0][1]
+            case 4 if documents:
+                documents[chance.randrange(len(documents))] = document()
+            case _ if documents:
+                place = chance.randrange(len(documents))
+                documents[place] = documents[place][0], number
+            case _:
+                documents.append(document())
+        if path in contents:
+            path.write_text("---\n".join(text.replace("PORT", str(port)) for text, port in documents) or "# nothing\n")
+        assert _seen(source.load()) == _seen(FileSource((str(folder),)).load())
 
 
 def test_files_come_and_go(source: FileSource, folder: Path) -> None:

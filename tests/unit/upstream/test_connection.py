@@ -15,6 +15,7 @@ from ingressd.table.policy import DEFAULT_POLICY
 from ingressd.upstream.connection import UpstreamConnection
 from ingressd.upstream.dial import dial
 from ingressd.upstream.endpoint import EndpointState
+from ingressd.upstream.secure import Secure
 from tests.support.certificates import authority
 from tests.support.loops import on_both_loops
 
@@ -69,7 +70,7 @@ async def connected(port: int) -> UpstreamConnection:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    state = EndpointState("127.0.0.1", port, f"127.0.0.1:{port}", context, Limits())
+    state = EndpointState("127.0.0.1", port, f"127.0.0.1:{port}", Secure(context, "", 0), Limits())
     state.references = 1
     return await dial(state, 5.0, Limits(), Wheel(asyncio.get_running_loop()))
 
