@@ -87,6 +87,7 @@ class Edge:
                     self._gate,
                     context.stats,
                     introductions=self._introductions,
+                    carry=self.streams.carry,
                 )
             )
         for acceptor in self._acceptors:

@@ -12,7 +12,7 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from ingressd.errors import Reason
 from ingressd.listener.gate import Admission, Gate, plain_address
@@ -102,7 +102,8 @@ class TcpPort:
                 StreamConnection(self._context, self, sock, peer, admission).start()
 
 
-class Carried(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Carried:
     """What a connection goes by that another listener has accepted."""
 
     listener: StreamListener

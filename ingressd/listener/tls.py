@@ -33,6 +33,7 @@ from ingressd.observe.stats import WorkerStats
 from ingressd.settings import Limits, Settings
 from ingressd.table.certificate import Certificate
 from ingressd.table.client_trust import ClientTrust
+from ingressd.table.stream import StreamListener
 from ingressd.upstream.memory_file import memory_file
 
 logger = logging.getLogger(__name__)
@@ -149,7 +150,9 @@ class TlsAcceptor:
         gate: Gate,
         stats: WorkerStats,
         introductions: Introductions | None = None,
+        carry: Callable[[StreamListener, socket.socket, Admission], None] | None = None,
     ) -> None:
+        """`carry` takes connections that are passed on as they are; without it none are."""
         self.empty = asyncio.Event()
         """Set while no handshake is under way."""
         self.empty.set()
@@ -160,6 +163,7 @@ class TlsAcceptor:
         self._gate = gate
         self._stats = stats
         self._introductions = introductions
+        self._carry = carry
         self._handshakes: set[asyncio.Task[None]] = set()
         self._peeked: set[socket.socket] = set()
         """Sockets that no transport has taken over yet."""
@@ -231,7 +235,7 @@ class TlsAcceptor:
     async def _start_tls(self, sock: socket.socket, hello: ClientHello, deadline: float, admission: Admission) -> bool:
         """Whether somebody has the connection now, and with it the admission."""
         passed_on = self._contexts.hosts.passthrough(hello.server_name)
-        if passed_on is not None:
+        if passed_on is not None and self._carry is not None:
             # The ClientHello is still in the socket: the endpoint gets it as it came.
             self._peeked.discard(sock)
             self._carry(passed_on, sock, admission)

@@ -38,6 +38,21 @@ def test_a_route_that_is_closed_says_why(ingressd: Any, shop: Path) -> None:
     )
 
 
+def test_a_route_that_takes_only_some_requests_says_which(ingressd: Any, shop: Path) -> None:
+    own = (shop / "ingress.yaml").read_text()
+    canary = own.replace("  name: shop\n", "  name: new\n  annotations: {ingressd.dev/match-headers: X-Env=beta}\n")
+    (shop / "new.yaml").write_text(canary)
+    out = ingressd("routes", "shop").out
+    assert out.count("(header x-env=beta)") == 2
+    rows = json.loads(ingressd("routes", "--output", "json", "shop").out)
+    assert [(row["ingress"], row["condition"]) for row in rows] == [
+        ("shop", ""),
+        ("new", "header x-env=beta"),
+        ("shop", ""),
+        ("new", "header x-env=beta"),
+    ]
+
+
 def test_many_endpoints_are_counted(ingressd: Any, shop: Path) -> None:
     many = ", ".join(f"10.0.0.{number}:1" for number in range(1, 11))
     services = (shop / "services.yaml").read_text().replace("10.0.0.1:8080, 10.0.0.2:8080", many)
@@ -71,6 +86,7 @@ def test_for_programs_there_are_the_rows_of_the_api(ingressd: Any) -> None:
         "problem": "",
         "filters": [],
         "denied": False,
+        "condition": "",
         "file": "shop/ingress.yaml",
         "line": 11,
     }
