@@ -17,13 +17,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from bench import ROOT, peers, studies, workloads
+from bench import ROOT, peers, service_updates, studies, workloads
 from bench.certificate import make_certificate
 from bench.chart import chart
 from bench.process import StartError
 from bench.report import report
 from bench.results import Gap, Results
 from bench.runner import Runner, Stand
+from bench.service_updates import ServiceUpdates
 from bench.studies import Studies, Study
 from bench.targets import verdicts
 from bench.upstream import running_upstream
@@ -41,10 +42,11 @@ FAILED = 2
 def main(arguments: Sequence[str]) -> int:
     """Run, print, write. Returns the exit code: 0, or 2 when nothing could be measured."""
     options = _options(arguments)
-    names = [*(one.name for one in workloads.ALL), *(one.name for one in studies.ALL)]
+    names = [*(one.name for one in workloads.ALL), *(one.name for one in studies.ALL), service_updates.NAME]
     if options.list:
         print("\n".join(f"{one.name:18} {one.title} ({one.scenario.label})" for one in workloads.ALL))
         print("\n".join(f"{one.name:18} cold start, memory, edits" for one in studies.ALL))
+        print(f"{service_updates.NAME:18} one edited Service among {service_updates.SERVICES:,}")
         return 0
     chosen = _choose("--workload", options.workload, names)
     chosen_peers = _choose("--peers", options.peers, [peer.name for peer in peers.ALL])
@@ -57,7 +59,7 @@ def main(arguments: Sequence[str]) -> int:
     some_studies = [one for one in studies.ALL if one.name in chosen]
     _turn_sigterm_into_exit()
     try:
-        _measure(options, results, some_workloads, some_studies, chosen_peers)
+        _measure(options, results, some_workloads, some_studies, chosen_peers, updates=service_updates.NAME in chosen)
     except StartError as problem:
         print(f"bench: {problem}", file=sys.stderr)
         return FAILED
@@ -71,6 +73,8 @@ def _measure(
     some_workloads: Sequence[Workload],
     some_studies: Sequence[Study],
     chosen_peers: Sequence[str],
+    *,
+    updates: bool,
 ) -> None:
     proxy_cores, load_cores = _cores(options)
     os.sched_setaffinity(0, load_cores)
@@ -112,6 +116,9 @@ def _measure(
                 Runner(stand, results).run(some_workloads, present)
                 hosts = QUICK_STUDY_HOSTS if options.quick else STUDY_HOSTS
                 Studies(stand, results, hosts).run(some_studies, present)
+                if updates and peers.OWN in chosen_peers:
+                    services = service_updates.QUICK_SERVICES if options.quick else service_updates.SERVICES
+                    ServiceUpdates(stand, results, services).run()
             except KeyboardInterrupt:
                 results.gaps.append(Gap("", "all", "interrupted: what was measured until then is reported"))
 

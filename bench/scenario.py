@@ -68,6 +68,10 @@ class Scenario:
     """Which edit of the configuration this is."""
     annotations: Annotations = ()
     """Of the numbered hosts. Only ingressd reads them."""
+    stream: bool = False
+    """A port beside, whose TCP connections are passed on to the web upstream as they are."""
+    services: int = 0
+    """So many Services beside, each with an endpoint, that no host names. Only ingressd knows such a thing."""
 
     def sites(self) -> Iterator[Site]:
         """All hosts, the edited one last."""
@@ -102,6 +106,7 @@ class Scenario:
         words = [f"{self.hosts:,} host{'s' * (self.hosts > 1)} x {self.paths:,} paths"]
         words += ["TLS"] * self.tls + ["access log"] * self.access_log
         words += [f"{len(self.annotations)} annotations"] * bool(self.annotations)
+        words += ["TCP"] * self.stream + [f"{self.services:,} Services beside"] * bool(self.services)
         words += [f"{self.workers} workers"] * (self.workers > 1) + ["a file a host"] * self.file_per_host
         return ", ".join(words)
 

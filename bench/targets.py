@@ -65,6 +65,10 @@ ALL: tuple[Target, ...] = (
     _against_own("paths-10k", "paths-10", 1.1),
     _against_own("get-2-workers", "get", 1.1),
     _against_own("chain", "chain-bare", 1.35),
+    *_against("l4-throughput", haproxy=2.0),
+    *_against("l4-connections", haproxy=2.0),
+    _against_own("services-50000", "services-10", 1.05),
+    _against_own("l4-services-50000", "l4-services-10", 1.05),
 )
 
 

@@ -6,7 +6,7 @@ compared is measured within seconds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from bench.clients.sample import Sample
 from bench.clients.upload import upload
 from bench.clients.websocket import run_websockets
 from bench.clients.wrk import Ask, Wrk
-from bench.peers.base import Peer, Running
+from bench.peers.base import Peer, Running, answer
 from bench.reload import reload_under_load
 from bench.scenario import APP_HOST, CHAIN, Scenario, host_name
 
@@ -53,6 +53,14 @@ class Target:
     cores: tuple[int, ...]
 
 
+def passes_tcp_on(port: int) -> bool:
+    """Whether the upstream answers at that port."""
+    try:
+        return answer(port, host_name(0), "/x")[0] == 200
+    except OSError:
+        return False
+
+
 PLAIN = Scenario()
 
 Drive = Callable[[Target, float], Sample]
@@ -78,6 +86,8 @@ class Workload:
 
     def unfit(self, running: Running) -> str:
         """Why the proxy cannot be asked this; empty when it can."""
+        if self.scenario.stream and not passes_tcp_on(running.ports.stream):
+            return "it is not told to pass TCP on, or cannot (nginx: libnginx-mod-stream)"
         return disagreement(running.ports.https, self.alpn) if self.scenario.tls else ""
 
     def logged(self) -> Workload:
@@ -96,6 +106,15 @@ def wrk(ask: Ask, tls: bool = False) -> Drive:
     def drive(target: Target, seconds: float) -> Sample:
         ports = target.running.ports
         return Wrk(target.folder, ports.https if tls else ports.http, ask, seconds, target.cores, tls).result()
+
+    return drive
+
+
+def wrk_through_tcp(ask: Ask) -> Drive:
+    """wrk asks the upstream, whose connections the proxy passes on without a look at them."""
+
+    def drive(target: Target, seconds: float) -> Sample:
+        return Wrk(target.folder, target.running.ports.stream, ask, seconds, target.cores, tls=False).result()
 
     return drive
 
@@ -145,6 +164,7 @@ def reloads(target: Target, seconds: float) -> Sample:
 
 
 _TLS = Scenario(tls=True)
+_TCP = Scenario(stream=True)
 _CLOSE = {"Connection": "close"}
 _GET = Workload("get", "small GET, keep-alive", "get", wrk(Ask()))
 _BROWSER = Workload("browser", "small GET, a browser's 15 headers", "browser", wrk(Ask(headers=BROWSER_HEADERS)))
@@ -156,6 +176,17 @@ _CLOSING = Workload("new-connection", "a new connection a request", "connections
 def _routes(name: str, hosts: int, paths: int) -> Workload:
     title = f"{hosts:,} hosts x {paths} paths" if hosts > 1 else f"one host, {paths:,} paths"
     return Workload(name, title, "routes", all_routes, Scenario(hosts, paths), heavy=hosts * paths > 2_000)
+
+
+def _services(number: int) -> Iterator[Workload]:
+    """The same at layer 7 and at layer 4, beside so many Services."""
+    scenario = Scenario(stream=True, services=number)
+    heavy, only, cluster = number > 1_000, "ingressd", "services"
+    title = f"small GET beside {number:,} Services"
+    yield Workload(f"services-{number}", title, cluster, wrk(Ask()), scenario, heavy=heavy, only=only)
+    title = f"a TCP connection beside {number:,} Services"
+    closing = wrk_through_tcp(Ask(headers=_CLOSE))
+    yield Workload(f"l4-services-{number}", title, cluster, closing, scenario, "connection", heavy, only)
 
 
 ALL: tuple[Workload, ...] = (
@@ -188,5 +219,10 @@ ALL: tuple[Workload, ...] = (
     _routes("paths-10k", 1, 10_000),
     Workload("chain-bare", "small GET, no filters", "chain", wrk(Ask()), only="ingressd"),
     Workload("chain", "small GET through filters", "chain", wrk(Ask()), Scenario(annotations=CHAIN), only="ingressd"),
+    Workload("l4-throughput", "1 MiB over TCP", "l4", wrk_through_tcp(Ask("/1m", connections=8)), _TCP, unit="MiB"),
+    Workload("l4-connections", "a TCP connection", "l4", wrk_through_tcp(Ask(headers=_CLOSE)), _TCP, unit="connection"),
+    *_services(10),
+    *_services(1_000),
+    *_services(50_000),
     Workload("reload", "small GET, an edit a second", "reload", reloads),
 )

@@ -53,6 +53,8 @@ class Ports:
     http: int
     https: int
     admin: int = 0
+    stream: int = 0
+    """TCP is passed on from here as it is, where the scenario has that."""
 
 
 @dataclass(slots=True)
@@ -128,7 +130,7 @@ class Peer(ABC):
 
     def start(self, scenario: Scenario, place: Place) -> Running:
         """Start it and wait until it serves the last route. Raises StartError."""
-        ports = Ports(free_port(), free_port(), free_port())
+        ports = Ports(free_port(), free_port(), free_port(), free_port())
         write_files(place.folder, self.files(scenario, place, ports))
         started_at = time.monotonic()
         checked_s = 0.0

@@ -103,11 +103,16 @@ frontend edge
     http-request set-header X-Forwarded-Proto %[ssl_fc,iif(https,http)]
     use_backend %[var(txn.host),concat(,txn.path,/),map_beg({place.folder}/routes.map,none)]
 
-frontend metrics
+{_stream(ports) if scenario.stream else ""}frontend metrics
     bind {ADDRESS}:{ports.admin}
     http-request use-service prometheus-exporter if {{ path /metrics }}
 
 backend web
+    server web1 {ADDRESS}:{place.upstream.web_port}
+
+backend stream
+    mode tcp
+    timeout server 1h
     server web1 {ADDRESS}:{place.upstream.web_port}
 
 backend app
@@ -115,6 +120,17 @@ backend app
 
 backend none
     http-request return status 404
+"""
+
+
+def _stream(ports: Ports) -> str:
+    return f"""\
+frontend stream
+    mode tcp
+    bind {ADDRESS}:{ports.stream} backlog 4096
+    timeout client 1h
+    default_backend stream
+
 """
 
 

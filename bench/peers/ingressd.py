@@ -13,13 +13,16 @@ from collections.abc import Callable, Iterator, Sequence
 
 from bench.peers.base import Peer, Place, Ports, Running, said_version, write_files
 from bench.process import ADDRESS
-from bench.scenario import EDITED_HOST, Scenario, Site
+from bench.scenario import DOMAIN, EDITED_HOST, Scenario, Site
 
 HOSTS_PER_FILE = 1_000
 """An Ingress has about 500 bytes, a file may have 16 MiB: a thousand is far from both ends."""
 PATHS_PER_INGRESS = 1_000
 """A document may have 1 MiB: a host with more paths is written as several Ingresses, which add up."""
 PREFIX = "ingressd.dev/"
+EDITED_SERVICE = "edited-service"
+FIRST_PORT = 20_000
+"""Of endpoints that nobody asks."""
 ONE_FILE_HOSTS = 10_000
 """Up to here one file holds all hosts."""
 
@@ -39,6 +42,13 @@ class Ingressd(Peer):
 
     def files(self, scenario: Scenario, place: Place, ports: Ports) -> dict[str, str]:
         documents: dict[str, list[str]] = {"services": [_services(place)]}
+        if scenario.stream:
+            documents["stream"] = [_service("stream", ports.stream, place.upstream.web_port, kind="LoadBalancer")]
+        for number in range(scenario.services):
+            name = f"beside-{number}"
+            documents.setdefault(f"beside-{number // HOSTS_PER_FILE:03d}", []).append(_service(name, 80, FIRST_PORT))
+        if scenario.services:
+            documents[EDITED_SERVICE] = [_edited_service(scenario.edition)]
         if scenario.tls:
             documents["secret"] = [_secret(place)]
         per_file = ONE_FILE_HOSTS if scenario.hosts <= ONE_FILE_HOSTS else HOSTS_PER_FILE
@@ -74,24 +84,52 @@ class Ingressd(Peer):
         files = self.changed_files(running, edition)
         return lambda: write_files(running.place.folder, files)
 
+    def edit_service(self, running: Running, edition: int) -> Callable[[], None]:
+        """Prepare another port of the endpoint of one Service, beside the others."""
+        name = f"manifests/{EDITED_SERVICE}.yaml"
+        running.scenario = running.scenario.edited(edition)
+        text = _edited_service(edition)
+        return lambda: write_files(running.place.folder, {name: text})
+
 
 def _services(place: Place) -> str:
     return "---\n".join(
-        f"""\
+        _service(name, 80, port) for name, port in (("web", place.upstream.web_port), ("app", place.upstream.app_port))
+    )
+
+
+def _service(name: str, port: int, target_port: int, kind: str = "ClusterIP") -> str:
+    return f"""\
 apiVersion: v1
 kind: Service
 metadata: {{name: {name}}}
-spec: {{ports: [{{name: http, port: 80, targetPort: {port}}}]}}
+spec: {{type: {kind}, ports: [{{name: http, port: {port}, targetPort: {target_port}}}]}}
 ---
 apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice
 metadata: {{name: {name}-1, labels: {{kubernetes.io/service-name: {name}}}}}
 addressType: IPv4
-ports: [{{name: http, port: {port}}}]
+ports: [{{name: http, port: {target_port}}}]
 endpoints: [{{addresses: ["{ADDRESS}"]}}]
 """
-        for name, port in (("web", place.upstream.web_port), ("app", place.upstream.app_port))
-    )
+
+
+def _edited_service(edition: int) -> str:
+    """With a host, so that workers have to do with it."""
+    site = f"""\
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {{name: {EDITED_SERVICE}}}
+spec:
+  ingressClassName: ingressd
+  rules:
+    - host: {EDITED_SERVICE}.{DOMAIN}
+      http:
+        paths:
+          - {{path: /, pathType: Prefix, backend: {{service: {{name: {EDITED_SERVICE}, port: {{number: 80}}}}}}}}
+"""
+    return _service(EDITED_SERVICE, 80, FIRST_PORT + edition) + site
 
 
 def _secret(place: Place) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from bench.peers.base import (
     DESCRIPTORS,
@@ -30,6 +31,10 @@ LOG_FORMAT = """\
     '"bytes_out":$body_bytes_sent,"duration_s":$request_time,"request_id":"$request_id","upstream":"$upstream_addr",'
     '"upstream_status":"$upstream_status","upstream_s":"$upstream_response_time","user_agent":"$http_user_agent",'
     '"referer":"$http_referer"}';"""
+
+
+STREAM_MODULE = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
+"""Debian's package libnginx-mod-stream. Without it nginx has no TCP, and its row says so."""
 
 
 class Nginx(Peer):
@@ -86,7 +91,7 @@ def _main(scenario: Scenario, place: Place, ports: Ports) -> str:
         for name, port in (("web", place.upstream.web_port), ("app", place.upstream.app_port))
     )
     return f"""\
-daemon off;
+{_stream_module() if scenario.stream else ""}daemon off;
 {"user root;" if os.geteuid() == 0 else ""}
 worker_processes {scenario.workers};
 worker_rlimit_nofile {DESCRIPTORS};
@@ -128,6 +133,23 @@ http {{
     location = /status {{ stub_status; }}
   }}
   include {place.folder}/sites/*.conf;
+}}
+{_stream(place, ports) if scenario.stream and STREAM_MODULE.exists() else ""}"""
+
+
+def _stream_module() -> str:
+    return f"load_module {STREAM_MODULE};\n" if STREAM_MODULE.exists() else ""
+
+
+def _stream(place: Place, ports: Ports) -> str:
+    return f"""\
+stream {{
+  upstream web {{ server {ADDRESS}:{place.upstream.web_port}; }}
+  server {{
+    listen {ADDRESS}:{ports.stream} backlog=4096;
+    proxy_pass web;
+    proxy_timeout 1h;
+  }}
 }}
 """
 

@@ -89,7 +89,7 @@ class Buckets:
             least[mine] = before
         own = used[mine]
         used[mine] = own + cost_s
-        over = sum(row(used, at)) - now - min(row(least, at)) - burst_s
+        over: float = sum(row(used, at)) - now - min(row(least, at)) - burst_s
         if over <= _EPSILON_S:
             return 0.0
         used[mine] = own

@@ -18,10 +18,11 @@ _PACE = (
 _TLS = "remove it: the policy is fixed, TLS 1.2 and 1.3, and for 1.2 ECDHE with AEAD only"
 _TRACING = "fields such as traceparent pass unchanged, and X-Request-ID is made when there is none"
 
-GUARDS: dict[str, str] = dict.fromkeys(
-    (),
-    "",
-)
+GUARDS: dict[str, str] = {
+    "secure-verify-ca-secret": (
+        "ingress-nginx 0.22 removed it: name the Secret in proxy-ssl-secret, and set proxy-ssl-verify to on"
+    ),
+}
 """Name -> what to do instead."""
 
 LEFT_OUT: dict[str, str] = {
@@ -50,6 +51,7 @@ LEFT_OUT: dict[str, str] = {
     "opentelemetry-operation-name": _TRACING,
     "opentelemetry-trust-incoming-span": _TRACING,
     "opentracing-trust-incoming-span": _TRACING,
+    "secure-backends": "ingress-nginx 0.21 removed it: use backend-protocol: HTTPS",
     "server-snippet": (
         "it is nginx's configuration for a whole host, and ingressd is no nginx: `ingressd migrate` reads it and"
         " proposes annotations, and Ingresses for its locations"

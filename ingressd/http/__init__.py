@@ -2,5 +2,6 @@
 
 codec.py message heads (the only module that knows the parser) · target.py the canonical path, the only decoder of
 paths · authority.py host and port · fields.py what may pass, and what the proxy reads · framing.py where a body ends,
-and its decoders · forwarded.py who the client is, and how the upstream is told · local_reply.py our own answers.
+and its decoders · forwarded.py who the client is, and how the upstream is told ·
+client_certificate.py what a certificate says of a client · local_reply.py our own answers.
 """

@@ -1,4 +1,4 @@
-"""memory_file: what ssl reads from files only, without a file: a key must not touch a disk."""
+"""memory_file: a path for what ssl reads from files only: a key must not touch a disk."""
 
 from __future__ import annotations
 

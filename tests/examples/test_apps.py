@@ -14,10 +14,12 @@ import dns.message
 import dns.rcode
 import pytest
 import yaml
-from pytest_aiohttp.plugin import AiohttpClient
+from aiohttp import ClientSession
+from pytest_aiohttp.plugin import AiohttpClient, AiohttpServer
 
-from examples.apps import echo, live, names
+from examples.apps import echo, errors, gatekeeper, live, names
 from examples.apps.cast import CAST, PARTNER_NAME, PARTNER_PORT, TRY
+from examples.apps.own_certificate import own_certificate
 
 CHECKOUT = Path(__file__).parents[2]
 EXAMPLES = CHECKOUT / "examples"
@@ -56,6 +58,45 @@ async def test_the_echo_app_shows_what_it_received(aiohttp_client: AiohttpClient
     assert answer["path"] == "/b?c=d"
     assert answer["headers"]["X-One"] == "1"
     assert answer["body_bytes"] == 5
+
+
+@pytest.mark.parametrize(("query", "status"), [("status=404", 404), ("status=418", 418), ("status=99", 200), ("", 200)])
+async def test_the_echo_app_answers_with_the_status_that_is_wished_for(
+    aiohttp_client: AiohttpClient, query: str, status: int
+) -> None:
+    client = await aiohttp_client(echo.make_app("shop"))
+    assert (await client.get(f"/?{query}")).status == status
+
+
+async def test_an_app_can_speak_https_with_a_certificate_of_its_own(aiohttp_server: AiohttpServer) -> None:
+    server = await aiohttp_server(echo.make_app("vault"), ssl=own_certificate("vault"))
+    async with ClientSession() as session, session.get(server.make_url("/"), ssl=False) as response:
+        assert (await response.json())["scheme"] == "https"
+
+
+async def test_the_gatekeeper_knows_who_has_its_cookie_and_leads_back_to_its_own_host(
+    aiohttp_client: AiohttpClient,
+) -> None:
+    client = await aiohttp_client(gatekeeper.make_app("gatekeeper"))
+    assert (await client.get("/oauth2/auth")).status == 401
+    assert 'value="/a?b=&quot;"' in await (await client.get("/oauth2/start?rd=/a?b=%22")).text()
+    for wanted, location in (("/a?b=c", "/a?b=c"), ("//evil.test/a", "/a"), ("https://evil.test", "/")):
+        parameters = {"user": "alice", "rd": wanted}
+        response = await client.get("/oauth2/callback", params=parameters, allow_redirects=False)
+        assert (response.status, response.headers["Location"]) == (302, location)
+    answer = await client.get("/oauth2/auth")
+    assert (answer.status, answer.headers[gatekeeper.USER]) == (202, "alice")
+    assert (await client.get("/oauth2/callback?user=%0d%0a")).status == 400
+
+
+@pytest.mark.parametrize(("code", "status"), [("503", 503), ("404", 404), ("nonsense", 404), ("999", 404)])
+async def test_the_error_pages_have_the_status_that_the_proxy_names(
+    aiohttp_client: AiohttpClient, code: str, status: int
+) -> None:
+    client = await aiohttp_client(errors.make_app("error-pages"))
+    response = await client.get("/", headers={"X-Code": code, "X-Original-URI": "/lost"})
+    assert response.status == status
+    assert (await response.text()).endswith("for /lost\n")
 
 
 async def test_the_live_app_echoes_ticks_and_has_a_page(aiohttp_client: AiohttpClient) -> None:

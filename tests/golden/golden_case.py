@@ -107,6 +107,16 @@ class Case:
             sorted(f"query {query.provider} {query.target} {query.port}" for query in compilation.queries),
             [_stream(stream) for _, stream in sorted(snapshot.streams.items())],
             [f"tls {shown_host(name)}" for name, host in sorted(snapshot.hosts.items()) if host.tls],
+            [
+                f"client certificates {shown_host(name)} depth {host.client_trust.depth}"
+                for name, host in sorted(snapshot.hosts.items())
+                if host.client_trust is not None
+            ],
+            [
+                f"passthrough {shown_host(name)} {_stream(host.passthrough)}"
+                for name, host in sorted(snapshot.hosts.items())
+                if host.passthrough is not None
+            ],
             [_explained(RoutingTable(snapshot), url) for url in self.urls],
             [self._fault(fault) for fault in compilation.faults],
         ]

@@ -11,7 +11,9 @@ from ingressd.compile.compiler import Compiler
 from ingressd.filters.session_cookie import SessionCookie, tag_of
 from ingressd.filters.upstream_hash import UpstreamHash
 from ingressd.routing.conditions import All, Decided, Share
-from ingressd.table.route import Route
+from ingressd.routing.table import RoutingTable
+from ingressd.table.route import REGEX, Route
+from tests.support.asked import asked
 from tests.unit.compile.manifests import (
     Object,
     backend,
@@ -161,6 +163,23 @@ def test_a_place_with_conditions_only_is_no_route_of_its_own() -> None:
     assert [row.route.ingress for row in compilation.routes] == ["b", "c"]
     assert isinstance(route.alternatives[0].condition, All)
     assert len(route.alternatives[0].condition.conditions) == 3
+
+
+def test_a_condition_on_an_expression_leaves_the_rest_to_the_plain_path() -> None:
+    regex = ingress(
+        "b",
+        annotations={f"{NGINX}use-regex": "true", "ingressd.dev/match-headers": "X-Env"},
+        rules=[rule("a.test", path("/x[0-9]", "new", "ImplementationSpecific"))],
+    )
+    compilation = made(of("a"), regex)
+    table = RoutingTable(compilation.snapshot)
+    found = table.match("a.test", "/x1")
+    assert found is not None
+    assert (found.conditional, found.path_type) == (True, REGEX)
+    for headers, name in (({"X-Env": "1"}, "b"), ({}, "a")):
+        decided = table.decide(found, "a.test", "/x1", asked("http://a.test/x1", headers=headers))
+        assert decided is not None
+        assert decided.ingress == name
 
 
 @pytest.mark.parametrize(
