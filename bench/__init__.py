@@ -4,8 +4,8 @@ In: nothing but this machine. Out: a table, a JSON file, a chart; the figure is 
 
 scenario.py what is served · peers/ how each proxy is told so and started · upstream.py what they forward to ·
 workloads.py what is asked of them · clients/ who asks · process.py, meter.py the processes and what they cost ·
-runner.py the rounds · studies.py starts, edits and memory · service_updates.py one Service among many · targets.py, results.py what the figures mean ·
-report.py, chart.py what is printed
+runner.py the rounds · studies.py starts, edits and memory · service_updates.py one Service among many ·
+targets.py, results.py what the figures mean · report.py, chart.py what is printed
 """
 
 from __future__ import annotations

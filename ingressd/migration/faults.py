@@ -30,6 +30,7 @@ NEEDED = frozenset(
         "certificate_host_mismatch",
         "certificate_not_yet_valid",
         "certificate_unusable",
+        "passthrough_off",
         "secret_missing",
         "secret_no_certificate",
         "service_missing",

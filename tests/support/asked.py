@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from ingressd.filters.base import Services
 from ingressd.http.authority import canonical_host
+from ingressd.http.client_certificate import ClientTls
 from ingressd.http.edited_lines import EditedLines
 from ingressd.http.fields import FieldBlock
 from ingressd.http.target import canonicalise, split_absolute
@@ -17,11 +18,16 @@ from ingressd.table.route import Route
 class Asked(RequestView):
     """See RequestView."""
 
-    __slots__ = ("_port", "_services")
+    __slots__ = ("_port", "_services", "_tls")
 
-    def __init__(self, port: int, services: Services | None) -> None:
+    def __init__(self, port: int, services: Services | None, tls: ClientTls | None) -> None:
         self._port = port
+        self._tls = tls
         self._services = services
+
+    @property
+    def client_tls(self) -> ClientTls | None:
+        return self._tls
 
     @property
     def server_port(self) -> int:
@@ -51,9 +57,10 @@ def asked(
     route: Route | None = None,
     services: Services | None = None,
     port: int = 80,
+    tls: ClientTls | None = None,
 ) -> Asked:
     """The request for `url`, from `client`."""
-    request = Asked(port, services)
+    request = Asked(port, services, tls)
     request.scheme, request.authority, request.target = split_absolute(url)
     request.method = method
     request.version = "HTTP/1.1"

@@ -92,7 +92,7 @@ async def test_a_hash_sends_each_key_to_one_endpoint_and_its_retry_to_another() 
         ports = [one.port for one in each.values()]
         text = spread_yaml({"app": ports}) + ingress_yaml({"upstream-hash-by": "$request_uri"})
         async with serving_manifests(text) as edge:
-            first = {path: (await fetched(edge, path))[0] for path in map("/{}".format, range(24))}
+            first = {path: (await fetched(edge, path))[0] for path in map("/{}".format, range(60))}
             assert set(first.values()) == set(NAMES)
             assert {path: (await fetched(edge, path))[0] for path in first} == first
     async with backends("again") as only:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
-import socket
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -21,8 +19,8 @@ import pytest
 from tests.support.backend import Conversation, Peer, backend
 from tests.support.edge import Running
 from tests.support.manifest_edge import service_yaml, serving_manifests
+from tests.support.nginx import PATIENCE_S, nginx
 
-PATIENCE_S = 20.0
 SERVICES = ("a", "b", "c")
 PORT = ":8080"
 """What clients think that they talk to."""
@@ -305,43 +303,6 @@ def _location(path: str, rule: Rule, ports: Mapping[str, int], *, regex: bool, e
 
 
 @asynccontextmanager
-async def _nginx(folder: Path, servers: str) -> AsyncIterator[int]:
-    path = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
-    assert path is not None, "nginx is missing: run `make test-tools`"
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    places = "\n".join(
-        f"{name}_temp_path {folder}/{name};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    unknown = "server { listen @ default_server; return 404; }\n"
-    (folder / "nginx.conf").write_text(
-        f"daemon off; master_process off; pid {folder}/nginx.pid; error_log {folder}/nginx.log;\n"
-        f"events {{ worker_connections 64; }}\nhttp {{ access_log off;\n{places}\n"
-        f"{(unknown + servers).replace('@', f'127.0.0.1:{port}')}\n}}\n"
-    )
-    arguments = ("-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", str(folder / "start.log"))
-    process = await asyncio.create_subprocess_exec(path, *arguments)
-    try:
-        async with asyncio.timeout(PATIENCE_S):
-            while not await _listens(port):
-                assert process.returncode is None, (folder / "start.log").read_text()
-        yield port
-    finally:
-        process.terminate()
-        await process.wait()
-
-
-async def _listens(port: int) -> bool:
-    try:
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError:
-        await asyncio.sleep(0.01)
-        return False
-    writer.close()
-    return True
-
-
-@asynccontextmanager
 async def _both(folder: Path, hosts: Mapping[str, Sequence[Rule]], scope: str) -> AsyncIterator[Both]:
     async with backend(_telling("a")) as a, backend(_telling("b")) as b, backend(_telling("c")) as c:
         ports = dict(zip(SERVICES, (a.port, b.port, c.port), strict=True))
@@ -349,7 +310,7 @@ async def _both(folder: Path, hosts: Mapping[str, Sequence[Rule]], scope: str) -
         servers = "".join(_server(host, rules, ports) for host, rules in hosts.items())
         async with (
             serving_manifests(manifests, options={"regex_scope": scope}) as edge,
-            _nginx(folder, servers) as port,
+            nginx(folder, f"server {{ listen @ default_server; return 404; }}\n{servers}") as port,
         ):
             yield Both(edge, port)
 

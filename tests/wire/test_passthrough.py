@@ -1,4 +1,4 @@
-"""ssl-passthrough: connections that go to an endpoint with all that is spoken on them, by the host in their ClientHello."""
+"""ssl-passthrough: connections that go to an endpoint as they are, by the host in their ClientHello."""
 
 from __future__ import annotations
 

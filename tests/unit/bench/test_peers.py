@@ -6,6 +6,7 @@ import json
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -15,15 +16,21 @@ from bench.peers.base import Peer, Place, Ports, answer, write_files
 from bench.peers.caddy import Caddy
 from bench.peers.envoy import Envoy
 from bench.peers.haproxy import HAProxy
-from bench.peers.ingressd import Ingressd
+from bench.peers.ingressd import EDITED_SERVICE, Ingressd
 from bench.peers.nginx import Nginx
 from bench.peers.traefik import Traefik
 from bench.process import free_port
 from bench.scenario import Scenario, edition_path
 
-PORTS = Ports(2001, 2002, 2003)
+PORTS = Ports(2001, 2002, 2003, 2004)
 FULL = Scenario(hosts=3, paths=4, tls=True, access_log=True, workers=2)
-SCENARIOS = [Scenario(), FULL, Scenario(hosts=40, file_per_host=True), Scenario(hosts=1, paths=500)]
+SCENARIOS = [
+    Scenario(),
+    FULL,
+    Scenario(hosts=40, file_per_host=True),
+    Scenario(hosts=1, paths=500),
+    Scenario(stream=True),
+]
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.label)
@@ -31,12 +38,25 @@ def test_nginx_accepts_its_configuration(scenario: Scenario, place: Place) -> No
     nginx = Nginx()
     program = nginx.program()
     assert program is not None, "nginx is missing: make test-tools"
-    ports = Ports(free_port(), free_port(), free_port())
+    ports = Ports(free_port(), free_port(), free_port(), free_port())
     write_files(place.folder, nginx.files(scenario, place, ports))
     checked = subprocess.run(
         nginx.check_command(scenario, place, ports), capture_output=True, text=True, timeout=60, check=False
     )
     assert checked.returncode == 0, checked.stderr
+
+
+def test_haproxy_accepts_its_configuration(place: Place) -> None:
+    haproxy = HAProxy()
+    program = haproxy.program()
+    if program is None:  # the configuration is what `python -m bench` would say; nothing checks it here
+        assert haproxy.missing()
+        return
+    for scenario in SCENARIOS:
+        write_files(place.folder, haproxy.files(scenario, place, PORTS))
+        command = [program, "-c", "-f", str(place.folder / "haproxy.cfg")]
+        checked = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert checked.returncode == 0, checked.stderr
 
 
 def test_nginx_answers_404_for_what_has_no_route_and_502_where_nobody_listens(place: Place) -> None:
@@ -126,6 +146,31 @@ def test_the_manifests_say_what_the_scenario_says(place: Place) -> None:
     ingress = next(one for one in documents if one["metadata"]["name"] == "h0-bench-test-0")
     assert [path["path"] for path in ingress["spec"]["rules"][0]["http"]["paths"]] == ["/", "/p1", "/p2", "/p3"]
     assert ingress["spec"]["tls"] == [{"hosts": ["h0.bench.test"], "secretName": "edge-tls"}]
+
+
+def _objects(scenario: Scenario, place: Place) -> dict[tuple[str, str], dict[str, Any]]:
+    files = Ingressd().files(scenario, place, PORTS)
+    documents = [document for text in files.values() for document in yaml.safe_load_all(text)]
+    return {(document["kind"], document["metadata"]["name"]): document for document in documents}
+
+
+def test_tcp_is_the_port_of_a_load_balancer(place: Place) -> None:
+    service = _objects(Scenario(stream=True), place)["Service", "stream"]
+    assert service["spec"]["type"] == "LoadBalancer"
+    assert [(port["port"], port["targetPort"]) for port in service["spec"]["ports"]] == [(2004, 1001)]
+    assert ("Service", "stream") not in _objects(Scenario(), place)
+
+
+def test_services_that_no_host_names_stand_beside_and_one_is_edited(place: Place) -> None:
+    plain, many = _objects(Scenario(), place), _objects(Scenario(services=1200), place)
+    beside = [name for kind, name in many if kind == "Service" and name.startswith("beside-")]
+    assert len(beside) == 1200
+    assert len(many) == len(plain) + 2 * 1200 + 3
+    edited = _objects(Scenario(services=1200, edition=2), place)
+    assert [key for key, value in many.items() if edited[key] != value and EDITED_SERVICE in key[1]] == [
+        ("Service", EDITED_SERVICE),
+        ("EndpointSlice", f"{EDITED_SERVICE}-1"),
+    ]
 
 
 def test_a_peer_that_is_not_installed_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -32,3 +32,4 @@ def test_an_edition_changes_the_edited_host_and_nothing_else() -> None:
 def test_the_label_names_what_is_not_plain() -> None:
     assert Scenario().label == "10 hosts x 2 paths"
     assert Scenario(hosts=1, paths=10, tls=True, access_log=True).label == "1 host x 10 paths, TLS, access log"
+    assert Scenario(stream=True, services=1000).label == "10 hosts x 2 paths, TCP, 1,000 Services beside"
