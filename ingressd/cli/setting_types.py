@@ -227,6 +227,7 @@ TYPES: Mapping[str, Any] = {
     "workers": Workers,
     "ingress_class": str,
     "nginx_class": bool,
+    "ssl_passthrough": bool,
     "classless": bool,
     "default_backend": Backend,
     "drain_timeout_s": Seconds,

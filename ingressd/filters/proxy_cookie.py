@@ -24,18 +24,18 @@ class Replacement:
     pattern: re.Pattern[str] | None
     to: Template
     whole: bool
-    """A domain is replaced as a whole, a path from its beginning."""
+    """A domain is replaced as a whole, a path from its beginning. What an expression finds is replaced as a whole."""
 
     def applied(self, value: str, request: Request) -> str | None:
         """The value of the attribute; None = it stays."""
         if self.pattern is not None:
             match = self.pattern.search(value)
-            if match is None:
-                return None
-            return value[: match.start()] + self.to.render(request, match.groups()) + value[match.end() :]
+            return None if match is None else self.to.render(request, match.groups())
         if self.whole:
-            same = value.lower().removeprefix(".") == self.literal.lower().removeprefix(".")
-            return self.to.render(request) if same else None
+            # A dot at the beginning means nothing in any of the three (RFC 6265 section 5.2.3), and stays.
+            dot, name = value[: value[:1] == "."], value.removeprefix(".")
+            same = name.lower() == self.literal.lower().removeprefix(".")
+            return dot + self.to.render(request).removeprefix(".") if same else None
         return self.to.render(request) + value[len(self.literal) :] if value.startswith(self.literal) else None
 
 
@@ -49,7 +49,8 @@ def _replacement(text: str, *, whole: bool) -> Replacement | None:
     written, to = words
     if written.startswith("~"):
         insensitive = written.startswith("~*")
-        expression, flags = written[2 if insensitive else 1 :], re.IGNORECASE if insensitive else 0
+        expression = written[2 if insensitive else 1 :]
+        flags = re.IGNORECASE if insensitive or whole else 0  # domains have no case
         if why := refusal(expression, flags):
             raise ValueError(f"a regular expression that is used here: it {why}")
         return Replacement(text, "", re.compile(expression, flags), Template.parse(to, captures=True), whole)

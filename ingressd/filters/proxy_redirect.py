@@ -49,12 +49,15 @@ class DefaultRedirect:
 
     def on_response(self, request: Request, response: Response) -> None:
         """See ResponseFilter."""
-        location = response.header("location")
-        if response.reason or location is None or not response.endpoint:
+        if response.reason or not response.endpoint:
             return
         prefix = f"http://{response.endpoint}/"
-        if location.startswith(prefix):
+        location = response.header("location")
+        if location is not None and location.startswith(prefix):
             response.set_header("Location", f"{request.scheme}://{request.authority}/{location[len(prefix) :]}")
+        head, mark, url = (response.header("refresh") or "").partition("url=")
+        if mark and url.startswith(prefix):
+            response.set_header("Refresh", f"{head}{mark}/{url[len(prefix) :]}")
 
 
 class _Spec(FilterSpec):

@@ -22,7 +22,7 @@ _ENDS = 2  # the client's certificate and the authority's do not count as depth,
 
 
 class TrustingContext(AlertingContext):
-    """No session of it is ever resumed by a ticket: each connection shows its certificate anew."""
+    """No session of TLS 1.3 is resumed: each connection shows its certificate anew."""
 
     key: str
     """ClientTrust.key."""
@@ -38,7 +38,6 @@ class TrustingContext(AlertingContext):
         context.key, context.longest, context.lengths = trust.key, trust.depth + _ENDS, {}
         context.verify_mode = ssl.CERT_OPTIONAL
         context.num_tickets = 0
-        context.options |= ssl.OP_NO_TICKET
         # Not `cadata`: that takes no lists of revoked certificates.
         with memory_file(trust.ca_pem + trust.crl_pem) as authorities:
             context.load_verify_locations(authorities)
@@ -65,7 +64,7 @@ class TrustingContext(AlertingContext):
         return ClientTls(self.key, certificate)
 
     def _length(self, der: bytes, verified: int) -> int:
-        """That of the chain. With TLS 1.2 a session can be resumed without a ticket: then it is what it was before."""
+        """That of the chain. A session of TLS 1.2 can be resumed, and tells of none: then it is what it was before."""
         name = hashlib.sha256(der).digest()
         if not verified:
             return self.lengths.get(name, 0)

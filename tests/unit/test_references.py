@@ -45,9 +45,6 @@ def test_every_link_into_the_page_leads_to_a_heading() -> None:
     assert set(re.findall(r"\(#([^)]+)\)", text)) <= headings
 
 
-@pytest.mark.parametrize(
-    "name",
-    sorted({*GUARDS, *LEFT_OUT}),
-)
+@pytest.mark.parametrize("name", sorted({*GUARDS, *LEFT_OUT}))
 def test_what_is_not_followed_has_a_way_out(name: str) -> None:
-    assert GUARDS.get(name) or LEFT_OUT[name]
+    assert GUARDS.get(name) or LEFT_OUT.get(name)

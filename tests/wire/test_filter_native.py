@@ -263,3 +263,42 @@ def test_fields_that_may_not_be_set_are_a_fault(
     (row,) = compilation.routes
     assert not row.route.response_filters
     assert not row.route.denied
+
+
+async def test_a_response_head_that_comes_again_is_changed_as_each_route_says() -> None:
+    always = b"HTTP/1.1 200 OK\r\nDate: Tue, 06 Jan 2026 09:00:00 GMT\r\nServer: app\r\nContent-Length: 2\r\n\r\nok"
+    routes = {
+        "bare.test": {},
+        "one.test": ours(response_headers_set="X-One: 1", response_headers_remove="Server"),
+        "any.test": {"enable-cors": "true"},
+        "some.test": {"enable-cors": "true", "cors-allow-origin": "https://*.page.test"},
+        "host.test": ours(response_headers_set="X-One: $request_method"),
+    }
+    async with backend(repeats(always)) as app:
+        text = service_yaml({"app": app.port}) + "".join(
+            ingress_yaml(annotations, name=host.partition(".")[0], host=host) for host, annotations in routes.items()
+        )
+        async with serving_manifests(text) as edge:
+            reader, writer = await edge.connect()
+            seen = []
+            for page in ("a", "b", "c"):
+                for host in (host for host in routes for _ in range(2)):
+                    writer.write(f"GET / HTTP/1.1\r\nHost: {host}\r\nOrigin: https://{page}.page.test\r\n\r\n".encode())
+                    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+                    assert await reader.readexactly(2) == b"ok"
+                    _, fields, _ = parts(head)
+                    seen.append(
+                        (host, *(fields.get(name) for name in ("server", "x-one", "access-control-allow-origin")))
+                    )
+            assert seen == [
+                row
+                for page in ("a", "b", "c")
+                for twice in (
+                    ("bare.test", "app", None, None),
+                    ("one.test", None, "1", None),
+                    ("any.test", "app", None, "*"),
+                    ("some.test", "app", None, f"https://{page}.page.test"),
+                    ("host.test", "app", "GET", None),
+                )
+                for row in (twice, twice)
+            ]

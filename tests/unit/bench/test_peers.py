@@ -20,7 +20,8 @@ from bench.peers.ingressd import EDITED_SERVICE, Ingressd
 from bench.peers.nginx import Nginx
 from bench.peers.traefik import Traefik
 from bench.process import free_port
-from bench.scenario import Scenario, edition_path
+from bench.scenario import CHAIN, Scenario, edition_path
+from tests.support.manifest_edge import compiled_manifests
 
 PORTS = Ports(2001, 2002, 2003, 2004)
 FULL = Scenario(hosts=3, paths=4, tls=True, access_log=True, workers=2)
@@ -49,9 +50,7 @@ def test_nginx_accepts_its_configuration(scenario: Scenario, place: Place) -> No
 def test_haproxy_accepts_its_configuration(place: Place) -> None:
     haproxy = HAProxy()
     program = haproxy.program()
-    if program is None:  # the configuration is what `python -m bench` would say; nothing checks it here
-        assert haproxy.missing()
-        return
+    assert program is not None, "haproxy is missing: make test-tools"
     for scenario in SCENARIOS:
         write_files(place.folder, haproxy.files(scenario, place, PORTS))
         command = [program, "-c", "-f", str(place.folder / "haproxy.cfg")]
@@ -152,6 +151,16 @@ def _objects(scenario: Scenario, place: Place) -> dict[tuple[str, str], dict[str
     files = Ingressd().files(scenario, place, PORTS)
     documents = [document for text in files.values() for document in yaml.safe_load_all(text)]
     return {(document["kind"], document["metadata"]["name"]): document for document in documents}
+
+
+def test_the_filters_of_a_scenario_are_on_its_numbered_hosts_and_compile(place: Place) -> None:
+    scenario = Scenario(hosts=3, annotations=CHAIN)
+    compilation = compiled_manifests("---\n".join(Ingressd().files(scenario, place, PORTS).values()))
+    assert not compilation.faults
+    filters = {row.route.host: len({*row.route.filters, *row.route.response_filters}) for row in compilation.routes}
+    own = {site.host for site in scenario.sites() if site.annotations}
+    assert own == {"h0.bench.test", "h1.bench.test", "h2.bench.test"}
+    assert all(filters[host] == (len(CHAIN) if host in own else 0) for host in filters)
 
 
 def test_tcp_is_the_port_of_a_load_balancer(place: Place) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ingressd.errors import LocalReply, Reason
+from ingressd.filters import rewrite
 from ingressd.filters.base import Site
 from ingressd.filters.registry import ANNOTATIONS, CHAIN
 from ingressd.filters.rewrite import SPEC, Rewrite, RewriteTarget
@@ -56,9 +57,34 @@ def _sent(request: Asked) -> str | None:
     ],
 )
 def test_the_whole_path_is_replaced_and_the_query_kept(path: str, target: str, asked_for: str, sent: str) -> None:
-    request = asked(f"http://a.test{asked_for}", headers={"x": "\u00e9 v"})
-    assert _rewrite(path, target).on_request(request) is None
-    assert _sent(request) == sent
+    for _ in range(2):  # a path that comes again is remembered
+        request = asked(f"http://a.test{asked_for}", headers={"x": "\u00e9 v"})
+        assert _rewrite(path, target).on_request(request) is None
+        assert _sent(request) == sent
+
+
+def test_what_is_remembered_of_a_path_holds_for_its_pattern_and_its_target_and_for_every_query() -> None:
+    for path, target, asked_for, sent in (
+        ("/a/(.*)", "/$1", "/a/b?x=1", "/b?x=1"),
+        ("/a/(.*)", "/$1", "/a/b?x=2", "/b?x=2"),
+        ("/a/(.*)", "/$1?", "/a/b?x=2", "/b"),
+        ("/(.*)", "/$1", "/a/b", "/a/b"),
+        ("/a/(.*)", "/new/$1", "/a/b", "/new/b"),
+    ):
+        request = asked(f"http://a.test{asked_for}")
+        assert _rewrite(path, target).on_request(request) is None
+        assert _sent(request) == sent
+
+
+def test_only_so_many_paths_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rewrite, "_REMEMBERED", 3)
+    made = _rewrite("/a/(.*)", "/$1")
+    for path in ("1", "2", "3", "4", "1", "x" * rewrite._REMEMBERED_CHARACTERS):
+        request = asked(f"http://a.test/a/{path}")
+        assert made.on_request(request) is None
+        assert _sent(request) == f"/{path}"
+        assert len(rewrite._rewritten) <= 3
+    assert all(len(path) <= rewrite._REMEMBERED_CHARACTERS for _, _, path in rewrite._rewritten)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from ingressd.http.edited_lines import EditedLines
 from ingressd.http.fields import request_fields
 from ingressd.http.forwarded import ForwardedBlock, TrustedProxies, new_request_id
 
@@ -79,3 +80,25 @@ def test_request_ids_are_32_hexadecimal_digits_and_differ() -> None:
     ids = {new_request_id() for _ in range(1000)}
     assert len(ids) == 1000
     assert all(len(bytes.fromhex(one)) == 16 for one in ids)
+
+
+@pytest.mark.parametrize("lines", [(b"Host: a", b"X-One: 1"), (b"X-Forwarded-For: 203.0.113.9", b"X-Forwarded-A: b")])
+@pytest.mark.parametrize("peer", [PROXY, "192.0.2.1"])
+def test_the_lines_that_filters_change_are_those_that_would_be_sent(lines: tuple[bytes, ...], peer: str) -> None:
+    block = ForwardedBlock(TrustedProxies(["10.0.0.0/8"]), peer, "https", 443)
+    for host, identity in ((b"a", "1"), (b"a", "2"), (b"b", "3")):
+        said = request_fields(lines, 1)
+        edited = block.edited(said, host, identity)
+        assert b"".join(edited.lines) == said.kept_bytes + block.render(said, host, identity)
+        assert edited.names == EditedLines(edited.lines).names
+        edited.set("X-Request-ID", "changed")
+        edited.remove("X-Real-IP")
+
+
+def test_the_lines_for_filters_are_kept_for_a_few_hosts_only() -> None:
+    block = ForwardedBlock(TrustedProxies(), CLIENT, "http", 80)
+    said = request_fields((), 1)
+    for number in range(40):
+        host = b"h%d.test" % number
+        assert block.edited(said, host, "id").values("x-forwarded-host") == [host.decode()]
+    assert len(block._split) < 20
