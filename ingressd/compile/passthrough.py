@@ -1,7 +1,7 @@
 """Passthrough: the hosts whose connections are passed on with the TLS that is spoken on them.
 
-In: what each Ingress says, and the hosts that all Ingresses make. Out: hosts with a StreamListener for their part of the
-HTTPS port. The oldest Ingress of a host decides: no other one takes its connections away.
+In: what each Ingress says, and the hosts that all Ingresses make. Out: hosts with a StreamListener for their part of
+the HTTPS port. The oldest Ingress of a host decides: no other one takes its connections away.
 """
 
 from __future__ import annotations
@@ -69,9 +69,11 @@ def pass_hosts(
             made = replace(hosts[name], passthrough=listener)
             known = before.get(name)
             hosts[name] = known if known is not None and known == made else made
-        for other in parts[1:]:
-            if name in other.passthrough and other.passthrough[name] != listener:
-                faults.append(_taken(name, other.ingress, first.ingress, _loc_of(other.ingress)))
+        faults += (
+            _taken(name, other.ingress, first.ingress, _loc_of(other.ingress))
+            for other in parts[1:]
+            if name in other.passthrough and other.passthrough[name] != listener
+        )
 
 
 def _by_host(fragments: Iterable[Fragment], wanted: set[str]) -> dict[str, list[Fragment]]:

@@ -1,7 +1,7 @@
 """auth-tls-*: clients of a host must have a certificate.
 
-In: annotations, and a Secret with authorities. Out: whose certificates TLS asks for, and a filter for every route of the
-host, which looks at what the connection of a request has shown. What it lets pass tells the endpoint who the client is.
+In: annotations, and a Secret with authorities. Out: whose certificates TLS asks for, and a filter for every route of
+the host, which looks at what the connection of a request has shown, and tells the endpoint who the client is.
 """
 
 from __future__ import annotations

@@ -20,8 +20,8 @@ class _Spec(FilterSpec):
             "pass connections to the HTTPS port on as they are, by the host in their ClientHello; needs"
             " --ssl-passthrough",
             "false",
-            note="The Service of the path `/` gets them, else that of the first path. Of several Ingresses of a host the"
-            " oldest one decides. All other annotations hold for plain HTTP only.",
+            note="The Service of the path `/` gets them, else that of the first path. Of several Ingresses of a host"
+            " the oldest one decides. All other annotations hold for plain HTTP only.",
         ),
     )
 

@@ -1,7 +1,7 @@
 """ClientCertificate: what the certificate of a client says, in the words that nginx has for it.
 
-In: DER that TLS has verified. Out: names as text that fits into a header line, the certificate as PEM, its fingerprint. ClientTls
-is what a connection tells of one.
+In: DER that TLS has verified. Out: names as text that fits into a header line, the certificate as PEM, its
+fingerprint. ClientTls is what a connection tells of one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """TlsHosts: what hosts want of a connection beside their certificate, by the name in its ClientHello.
 
-In: snapshots. Out: whose certificates a client is asked for; where a connection goes as it is. A name stands for the host
-that would serve requests for it, as in routing/table.py.
+In: snapshots. Out: whose certificates a client is asked for; where a connection goes as it is. A name stands for the
+host that would serve requests for it, as in routing/table.py.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ accepted without effect. What holds for all Ingresses is in EVERYWHERE.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -53,6 +54,8 @@ class Site:
     host: str
     path: str
     """The beginning of what its first rule takes, without expressions."""
+    names: frozenset[str] = frozenset()
+    """Its annotations, without prefix."""
 
     def url(self, path: str = "") -> str:
         """A URL of it."""
@@ -66,6 +69,8 @@ class Site:
 ACCEPTED = "accepted"
 """What the summary or the note of an annotation without effect begins with."""
 
+_MAY_BE_EMPTY = re.compile(r"(\$\{?((http|cookie|arg)_\w+|args|query_string|remote_user)\}?)+")
+
 _Make = Callable[[str, Site], Difference | None]
 
 SAME = frozenset(
@@ -74,7 +79,10 @@ SAME = frozenset(
         "auth-response-headers",
         "auth-secret",
         "auth-secret-type",
+        "auth-tls-match-cn",
+        "backend-protocol",
         "canary",
+        "canary-by-header-pattern",
         "canary-weight",
         "custom-headers",
         "limit-rpm",
@@ -83,6 +91,8 @@ SAME = frozenset(
         "preserve-trailing-slash",
         "proxy-body-size",
         "proxy-next-upstream",
+        "proxy-ssl-secret",
+        "proxy-ssl-verify",
         "session-cookie-path",
         "use-regex",
         "whitelist-source-range",
@@ -170,7 +180,9 @@ def _request_buffering(value: str, site: Site) -> Difference | None:
     )
 
 
-def _hash_by(value: str, site: Site) -> Difference:
+def _hash_by(value: str, site: Site) -> Difference | None:
+    if not _MAY_BE_EMPTY.fullmatch(value):
+        return None
     example = Example(
         "GET",
         site.url(),
@@ -194,7 +206,9 @@ def _auth_url(value: str, site: Site) -> Difference | None:
     )
 
 
-def _custom_errors(value: str, site: Site) -> Difference:
+def _custom_errors(value: str, site: Site) -> Difference | None:
+    if "default-backend" in site.names:
+        return None
     status = value.partition(",")[0].strip()
     example = Example(
         "GET",
@@ -217,13 +231,52 @@ def _service_upstream(value: str, site: Site) -> Difference:
     return Difference("", "No kube-proxy stands behind the address of a Service.", example)
 
 
+def _auth_tls(value: str, site: Site) -> Difference:
+    example = Example(
+        "GET",
+        site.url(),
+        "with a certificate of an authority that is not in the Secret: 400",
+        "the TLS handshake fails",
+    )
+    return Difference("", "A certificate that does not verify fails the handshake.", example)
+
+
+def _verify_client(value: str, site: Site) -> Difference | None:
+    if value != "optional_no_ca":
+        return None
+    example = Example(
+        "GET",
+        site.url(),
+        "with a certificate of any authority: passed on, ssl-client-verify says what is wrong with it",
+        "the TLS handshake fails",
+    )
+    return Difference("", "optional_no_ca is taken for optional.", example)
+
+
+def _ssl_protocols(value: str, site: Site) -> Difference | None:
+    if not {"SSLv2", "SSLv3", "TLSv1", "TLSv1.1"} & set(value.split()):
+        return None
+    example = Example("GET", site.url(), "an endpoint that speaks TLS 1.1 only answers", "502 connect_failed")
+    return Difference("", "Versions before TLS 1.2 are not spoken.", example)
+
+
+def _server_name(value: str, site: Site) -> Difference | None:
+    if value != "off":
+        return None
+    return Difference("", _sentence(ANNOTATIONS["proxy-ssl-server-name"].note))
+
+
 _TABLE: Mapping[str, _Make] = {
+    "auth-tls-secret": _auth_tls,
+    "auth-tls-verify-client": _verify_client,
     "auth-url": _auth_url,
     "custom-http-errors": _custom_errors,
     "default-backend": _default_backend,
     "from-to-www-redirect": _on(_www),
     "proxy-read-timeout": _read_timeout,
     "proxy-request-buffering": _request_buffering,
+    "proxy-ssl-protocols": _ssl_protocols,
+    "proxy-ssl-server-name": _server_name,
     "relative-redirects": _on(lambda value, site: Difference("", _sentence(ANNOTATIONS["relative-redirects"].note))),
     "rewrite-target": _rewrite,
     "server-alias": lambda value, site: None,

@@ -13,13 +13,14 @@ from typing import NamedTuple
 from ingressd.errors import Fault, Severity
 from ingressd.migration.differences import Difference, Example
 
+UNUSABLE = "annotation_unusable"
 UNSUPPORTED = frozenset({"annotation_guard_unsupported", "annotation_unsupported", "backend_resource", "regex_invalid"})
 DIFFERENT = frozenset(
     {
         "annotation_differs",
         "annotation_guard_unknown",
         "annotation_invalid",
-        "annotation_unusable",
+        UNUSABLE,
         "extra_host_certificate",
         "host_taken",
     }
@@ -39,6 +40,8 @@ NEEDED = frozenset(
 )
 SCOPE = "regex_scope"
 _SKIPPED = frozenset({"class_skipped", "class_two_defaults"})
+_NOT_THERE = "is not supported"
+"""What the text of an annotation says whose value is understood, and means what there is not."""
 _ABSENT = "there is no "
 """How the text of an annotation that names what is in no file goes on."""
 _ANNOTATION = re.compile(r"((?:[a-z0-9.-]+)/[A-Za-z0-9-]+)[:, ]")
@@ -73,11 +76,11 @@ def judge(faults: Iterable[Fault], differences: Iterable[Difference] = ()) -> Ju
     judged = Judged([*differences])
     for fault in faults:
         subject = _subject(fault)
-        if fault.code in UNSUPPORTED:
+        if fault.code in UNSUPPORTED or (fault.code == UNUSABLE and _NOT_THERE in fault.message):
             judged.unsupported.append(Unsupported(subject, _without(subject, fault.message), fault.hint))
         elif fault.code == SCOPE:
             judged.differences.append(_scope(fault))
-        elif fault.code == "annotation_unusable" and _ABSENT in fault.message:
+        elif fault.code == UNUSABLE and _ABSENT in fault.message:
             judged.needs.append(_told(fault))
         elif fault.code in DIFFERENT:
             judged.differences.append(Difference(subject, _without(subject, fault.message), instead=fault.hint))

@@ -258,7 +258,7 @@ def _further_canaries(ingresses: Iterable[Resource[Ingress]]) -> Iterator[int]:
 
 def _moved(ingress: Resource[Ingress], judged: Judged, resources: ResourceSet, needs: tuple[str, ...]) -> Moved:
     annotations = dict(_annotations(ingress))
-    site = _site(ingress)
+    site = _site(ingress, frozenset(name for name, _ in annotations.values()))
     differences = [*judged.differences]
     accepted: list[str] = []
     same: list[str] = []
@@ -304,13 +304,13 @@ def _missing(judged: Judged, annotations: Mapping[str, tuple[str, str]]) -> Iter
             yield Missing(subject, why, instead)
 
 
-def _site(ingress: Resource[Ingress]) -> Site:
+def _site(ingress: Resource[Ingress], names: frozenset[str]) -> Site:
     spec = ingress.object.spec
     rule = next(iter(spec.rules), None)
     host = ((rule and rule.host) or _ANY_HOST).replace("*", "any", 1)
     path = next((each.path for each in rule.http.paths), "/") if rule is not None and rule.http is not None else "/"
     listed = {name for tls in spec.tls for name in (tls.hosts or (host,))}
-    return Site("https" if host in listed else "http", host, literal_text(path) or "/")
+    return Site("https" if host in listed else "http", host, literal_text(path) or "/", names)
 
 
 def _class_needs(ingress: Resource[Ingress], options: CompileOptions, controllers: Mapping[str, str]) -> Iterator[str]:

@@ -47,7 +47,7 @@ class TlsBackend(Backend):
 @asynccontextmanager
 async def tls_backend(context: ssl.SSLContext) -> AsyncIterator[TlsBackend]:
     it = TlsBackend()
-    context.sni_callback = it.named  # type: ignore[assignment]
+    context.sni_callback = it.named
     server = await asyncio.start_server(it.serve, "127.0.0.1", 0, ssl=context, limit=1 << 24)
     it.port = server.sockets[0].getsockname()[1]
     try:

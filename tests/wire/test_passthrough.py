@@ -50,7 +50,7 @@ async def behind() -> AsyncIterator[Behind]:
     it = Behind()
     context = server_context(CA.issue_cert("secret.test", "x.wild.test"))
     context.set_alpn_protocols(["odd/1"])
-    context.sni_callback = it.named  # type: ignore[assignment]
+    context.sni_callback = it.named
     server = await asyncio.start_server(it.greet, "127.0.0.1", 0, ssl=context)
     it.port = server.sockets[0].getsockname()[1]
     try:
@@ -135,7 +135,7 @@ async def test_without_the_flag_tls_ends_here_and_that_is_said() -> None:
 
 
 @on_both_loops
-async def test_a_connection_is_counted_and_logged_as_a_stream_of_the_service() -> None:
+async def test_a_connection_is_counted_as_a_stream_of_the_service() -> None:
     async with (
         behind() as app,
         backend(echo) as plain,

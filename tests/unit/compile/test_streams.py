@@ -63,6 +63,29 @@ def test_a_virtual_address_is_shown_and_stays_when_options_change() -> None:
     assert again.services[1].as_dict()["cluster_ip"] == address
 
 
+CLUSTER_IP = {"ports": [{"port": 80}]}
+NODE_PORT = {"type": "NodePort", "ports": [{"port": 80}]}
+WRITTEN = {"type": "NodePort", "ports": [{"port": 80, "nodePort": 30100}]}
+BALANCED = {"type": "LoadBalancer", "ports": [{"port": 30100}]}
+OUTSIDE = {"ports": [{"port": 80}], "externalIPs": ["127.0.0.40", "192.0.2.1"]}
+EXTERNAL = {"type": "ExternalName", "externalName": "example.org"}
+HEADLESS = {"clusterIP": "None", "ports": [{"port": 80}]}
+EVERY = (CLUSTER_IP, NODE_PORT, WRITTEN, BALANCED, OUTSIDE, EXTERNAL, HEADLESS)
+
+
+@pytest.mark.parametrize("streams", [StreamOptions(), CLUSTER, StreamOptions(node_ports=False, external_ips=False)])
+def test_after_any_edit_of_a_service_that_is_opened_which_would_be_opened_anew(streams: StreamOptions) -> None:
+    compiler = Compiler()
+    for one in EVERY:
+        for other in (*EVERY, {**CLUSTER_IP, "ports": [{"port": 81}]}):
+            for spec in (one, other):
+                objects = (service("a", **NODE_PORT), service("b", **spec), service("c", **WRITTEN))
+                again = compiler.compile(resources(*objects), {}, options(streams=streams))
+                anew = Compiler().compile(resources(*objects), {}, options(streams=streams))
+                assert again.snapshot.streams.keys() == anew.snapshot.streams.keys()
+                assert [str(fault) for fault in again.faults] == [str(fault) for fault in anew.faults]
+
+
 def test_what_did_not_change_is_the_same_object_in_the_next_snapshot() -> None:
     compiler = Compiler()
     first = compiler.compile(resources(_node("a", nodePort=30001)), {}, options())

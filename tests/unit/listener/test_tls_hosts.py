@@ -19,7 +19,7 @@ FIRST, SECOND = ClientTrust(b"first"), ClientTrust(b"second")
 RAW = listener(port=1)
 
 
-def table(generation: int = 1, **hosts: VirtualHost) -> Snapshot:
+def table(generation: int = 1, /, **hosts: VirtualHost) -> Snapshot:
     return Snapshot(generation, hosts={host.name: host for host in hosts.values()})
 
 

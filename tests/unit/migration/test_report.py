@@ -105,6 +105,17 @@ def test_an_invalid_value_is_a_difference_with_what_it_must_be() -> None:
     assert "must be a whole number" in difference.what
 
 
+def test_a_protocol_that_is_not_spoken_is_not_supported() -> None:
+    found = one({f"{NGINX}backend-protocol": "FCGI"})
+    assert found.verdict is Verdict.UNSUPPORTED
+    assert [each.subject for each in found.unsupported] == [f"{NGINX}backend-protocol"]
+
+
+def test_passing_tls_on_needs_a_flag() -> None:
+    found = one({f"{NGINX}ssl-passthrough": "true"})
+    assert [line for line in found.needs if "--ssl-passthrough" in line]
+
+
 def test_a_backend_that_is_no_service_is_not_supported() -> None:
     resource = {"resource": {"apiGroup": "k8s.example.com", "kind": "Bucket", "name": "files"}}
     found = one(rules=[], defaultBackend=resource)
@@ -130,7 +141,19 @@ def difference(name: str, value: str) -> Difference | None:
 
 @pytest.mark.parametrize("name", sorted(name for name, each in ANNOTATIONS.items() if each.note and not each.native))
 def test_every_note_of_a_filter_is_told_or_is_about_something_else(name: str) -> None:
-    samples = ("true", "on", "/$1", "https://a.test", "10", "default-backend", "a.test", "$host")
+    samples = (
+        "true",
+        "on",
+        "/$1",
+        "https://a.test",
+        "10",
+        "default-backend",
+        "a.test",
+        "$http_x_user",
+        "off",
+        "optional_no_ca",
+        "TLSv1.1 TLSv1.2",
+    )
     told = any(difference(name, value) for value in samples)
     assert told + (name in SAME) + is_accepted(name) + (name == "server-alias") == 1
 
@@ -145,10 +168,22 @@ def test_every_note_of_a_filter_is_told_or_is_about_something_else(name: str) ->
         ("proxy-request-buffering", "off"),
         ("service-upstream", "false"),
         ("enable-cors", "true"),
+        ("upstream-hash-by", "$request_uri"),
+        ("upstream-hash-by", "$http_x_user$remote_addr"),
+        ("auth-tls-verify-client", "on"),
+        ("proxy-ssl-protocols", "TLSv1.2 TLSv1.3"),
+        ("proxy-ssl-server-name", "on"),
     ],
 )
 def test_a_value_that_changes_nothing_is_no_difference(name: str, value: str) -> None:
     assert difference(name, value) is None
+
+
+def test_error_pages_of_a_service_of_ones_own_are_those_of_ingress_nginx() -> None:
+    alone = one({f"{NGINX}custom-http-errors": "404"})
+    assert [each.subject for each in alone.differences] == [f"{NGINX}custom-http-errors"]
+    found = one({f"{NGINX}custom-http-errors": "404", f"{NGINX}default-backend": "web"})
+    assert f"{NGINX}custom-http-errors" in found.same
 
 
 def test_the_www_example_leads_from_the_other_name() -> None:
