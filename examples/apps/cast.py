@@ -63,6 +63,7 @@ TRY = (
     "curl -H 'Host: partner.localhost' http://127.0.0.1:8080/",
     "curl -s -H 'Host: fleet.localhost' 'http://127.0.0.1:8080/[1-3]' | grep instance",
     "curl -N -H 'Host: live.localhost' 'http://127.0.0.1:8080/events?count=3'",
+    "curl -s -H 'Host: webshop.localhost' -H 'X-Canary: always' http://127.0.0.1:8080/",
     "curl -s http://127.0.0.1:30080/",
     "ingressd services --live http://127.0.0.1:9080",
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -12,6 +12,9 @@ from ingressd.compile.node_ports import FIRST, LAST
 from ingressd.compile.options import OwnPort, StreamOptions
 from ingressd.compile.port_faults import PortProblem
 from ingressd.errors import Severity
+from ingressd.model.kinds import Kind
+from ingressd.model.resource import Resource
+from ingressd.model.resource_set import ResourceSet
 from tests.unit.compile.manifests import Object, codes, compiled, options, resources, service
 
 CLUSTER = StreamOptions(cluster_ips=True)
@@ -75,15 +78,23 @@ EVERY = (CLUSTER_IP, NODE_PORT, WRITTEN, BALANCED, OUTSIDE, EXTERNAL, HEADLESS)
 
 @pytest.mark.parametrize("streams", [StreamOptions(), CLUSTER, StreamOptions(node_ports=False, external_ips=False)])
 def test_after_any_edit_of_a_service_that_is_opened_which_would_be_opened_anew(streams: StreamOptions) -> None:
-    compiler = Compiler()
+    def written(spec: Object) -> ResourceSet:
+        return resources(service("a", **NODE_PORT), service("b", **spec), service("c", **WRITTEN))
+
+    first = written(CLUSTER_IP)
     for one in EVERY:
         for other in (*EVERY, {**CLUSTER_IP, "ports": [{"port": 81}]}):
-            for spec in (one, other):
-                objects = (service("a", **NODE_PORT), service("b", **spec), service("c", **WRITTEN))
-                again = compiler.compile(resources(*objects), {}, options(streams=streams))
-                anew = Compiler().compile(resources(*objects), {}, options(streams=streams))
-                assert again.snapshot.streams.keys() == anew.snapshot.streams.keys()
-                assert [str(fault) for fault in again.faults] == [str(fault) for fault in anew.faults]
+            compiler = Compiler()
+            for spec in (one, other, one):
+                anew = written(spec)
+                # The other Services are the very same, as after an edit of a file.
+                pair = (first.services["default", "b"], anew.services["default", "b"])
+                edited = first.replaced([cast("tuple[Resource[Kind], Resource[Kind]]", pair)], ())
+                assert edited is not None
+                again = compiler.compile(edited, {}, options(streams=streams))
+                fresh = Compiler().compile(anew, {}, options(streams=streams))
+                assert [*again.snapshot.streams.values()] == [*fresh.snapshot.streams.values()]
+                assert [str(fault) for fault in again.faults] == [str(fault) for fault in fresh.faults]
 
 
 def test_what_did_not_change_is_the_same_object_in_the_next_snapshot() -> None:
