@@ -38,7 +38,7 @@ def field_value(text: str) -> Template:
 def headers(text: str) -> tuple[Header, ...]:
     """`NAME: VALUE`, one a line or with `;` at the end of each. Raises ValueError."""
     pairs = []
-    for line in text.splitlines() if "\n" in text.strip() else text.split(";"):
+    for line in text.splitlines() if "\n" in text else text.split(";"):
         item = line.strip().removesuffix(";").strip()
         if not item:
             continue

@@ -117,7 +117,8 @@ class _ItemReader:
     def _warn(self, shape: type[Kind]) -> None:
         for mistake in unknown_fields(shape, self._item):
             self._fault(Severity.WARNING, mistake)
-        if shape.__name__ in CLUSTER_SCOPED and self._item.get("metadata", {}).get("namespace"):
+        metadata = self._item.get("metadata")
+        if shape.__name__ in CLUSTER_SCOPED and isinstance(metadata, Mapping) and metadata.get("namespace"):
             loc = ("metadata", "namespace")
             self._fault(Severity.WARNING, Mistake(loc, "field_ignored", f"an {shape.__name__} is in no namespace"))
 

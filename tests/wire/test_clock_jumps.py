@@ -141,7 +141,10 @@ async def test_lines_of_the_log_follow_the_clock(jump: Jump, jump_s: float) -> N
             assert abs(entry.started_at - moment) < SANE_S
 
 
-TOLD_MOMENTS = {"filters/jwt.py": "a token says by the wall clock when it ends"}
+TOLD_MOMENTS = {
+    "filters/jwt.py": "a token says by the wall clock when it ends",
+    "listener/client_tls.py": "a certificate does",
+}
 """Where the other side is a moment that somebody else has named."""
 
 

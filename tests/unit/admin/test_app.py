@@ -83,7 +83,12 @@ async def test_health_and_readiness_answer_text(client: Client, view: FixedView)
 
 
 async def test_lists_are_json(client: Client) -> None:
-    for page, expected in (("status", {"generation": 7}), ("routes", [ROUTE]), ("services", [{"name": "shop"}]), ("reloads", [])):
+    for page, expected in (
+        ("status", {"generation": 7}),
+        ("routes", [ROUTE]),
+        ("services", [{"name": "shop"}]),
+        ("reloads", []),
+    ):
         answer = await client.get(f"/api/v1/{page}")
         assert answer.status == 200
         assert answer.content_type == "application/json"

@@ -23,6 +23,14 @@ def _taken(kind: socket.SocketKind, address: str, port: int) -> socket.socket:
     return sock
 
 
+def _taken_everywhere() -> socket.socket:
+    """A port of every address. Somebody may have it at one of them: then another one is."""
+    sock = socket.socket()
+    sock.bind(("0.0.0.0", 0))
+    sock.listen()
+    return sock
+
+
 def test_the_first_address_is_taken_while_its_ports_are_free(tmp_path: Path) -> None:
     assert node_port_address(_manifests(tmp_path, "TCP", free_port())) == "127.0.0.1"
 
@@ -42,5 +50,5 @@ def test_ports_of_the_other_protocol_do_not_matter(tmp_path: Path) -> None:
 
 
 def test_when_all_are_taken_it_is_the_first_one(tmp_path: Path) -> None:
-    with _taken(socket.SOCK_STREAM, "0.0.0.0", port := free_port()):
-        assert node_port_address(_manifests(tmp_path, "TCP", port)) == ADDRESSES[0]
+    with _taken_everywhere() as sock:
+        assert node_port_address(_manifests(tmp_path, "TCP", sock.getsockname()[1])) == ADDRESSES[0]

@@ -177,3 +177,9 @@ def test_no_value_of_a_secret_is_in_a_fault() -> None:
         assert "12345678" not in repr(found)
     (resource,) = reading(base + "stringData: {a: '12345678'}").resources
     assert "12345678" not in f"{resource!r} {resource.object!r} {resource.object} {resource.origin!r}"
+
+
+def test_metadata_that_is_no_mapping_is_a_fault_of_its_own() -> None:
+    found = reading("apiVersion: networking.k8s.io/v1\nkind: IngressClass\nmetadata: other\nspec: {}\n")
+    assert not found.resources
+    assert {fault.code for fault in found.faults} >= {"field_type"}
