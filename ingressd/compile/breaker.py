@@ -47,8 +47,10 @@ def breaker_of(annotations: Mapping[str, str]) -> tuple[BreakerLimits | None, tu
         except ValueError as problem:
             mistakes.append(Mistake(PENDING_TIMEOUT, f'{PENDING_TIMEOUT}: "{text}" must be {problem}; it is left out'))
     if not bounds:
-        for name in (PENDING_REQUESTS, PENDING_TIMEOUT):
-            if name in annotations:
-                mistakes.append(Mistake(name, f"{name} says nothing without {REQUESTS}", invalid=False))
+        mistakes += (
+            Mistake(name, f"{name} says nothing without {REQUESTS}", invalid=False)
+            for name in (PENDING_REQUESTS, PENDING_TIMEOUT)
+            if name in annotations
+        )
         return None, tuple(mistakes)
     return BreakerLimits(min(bounds), pending, pending_s), tuple(mistakes)

@@ -1,7 +1,7 @@
-"""Breaker: how many requests a pool carries at once, and who waits when it carries that many (Envoy: circuit breaking).
+"""Breaker: how many requests a pool carries at once, and who waits when it carries as many (Envoy: circuit breaking).
 
-In: requests that want to begin, and that have ended. Out: `start` is called at once or later, in the order in which they
-came; `refuse` when there are too many, or when one has waited for too long.
+In: requests that want to begin, and that have ended. Out: those that had to wait are started in the order in which they
+came; one that has waited for too long is refused, and so is one for which there is no room to wait.
 """
 
 from __future__ import annotations
@@ -63,7 +63,10 @@ class Breaker:
         return -(-self.limits.requests // self._share)
 
     def enter(self, start: Callable[[], None], refuse: Callable[[], None]) -> Ticket:
-        """Ask for room: one of the two is called, now or later, unless the ticket leaves before."""
+        """Ask for room. The ticket is inside, or waits: then one of the two is called, unless it leaves before.
+
+        Raises Overflow.
+        """
         ticket = Ticket(self, start, refuse)
         if self._inside < self.most:
             self._inside += 1
