@@ -29,7 +29,7 @@ certs: venv ## A development CA and a certificate for the examples, in certs/
 	$(BIN)/ingressd demo --certs-only
 
 test: venv ## Run the tests
-	$(BIN)/python -m pytest -n auto --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 lint: venv ## Formatting, ruff, mypy --strict and the floors of the house
 	$(BIN)/ruff format --check .
