@@ -47,7 +47,8 @@ while True:
 @contextlib.contextmanager
 def _process(*command: str, ready: bytes) -> Iterator[subprocess.Popen[bytes]]:
     """A program, once it has said that it is ready; killed at the end."""
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL) as process:
+    # Without a buffer of ours: `select` would not see the lines in it.
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, bufsize=0) as process:
         try:
             assert process.stdout is not None
             line = b""

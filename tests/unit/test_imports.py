@@ -12,8 +12,8 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "ingressd"
 SCRIPT = """
 import os, sys, warnings
-import aiohttp.web, bcrypt, brotli, cryptography.x509, dns.asyncresolver, jwt, passlib.context, prometheus_client, pydantic
-import rich.console, rich.table, ssl, typer, uvloop, watchfiles, yaml, zstandard
+import aiohttp.web, bcrypt, brotli, cryptography.x509, dns.asyncresolver, jwt, passlib.context, prometheus_client
+import pydantic, rich.console, rich.table, ssl, typer, uvloop, watchfiles, yaml, zstandard
 
 warnings.simplefilter("error")
 for name in sys.argv[1:]:
