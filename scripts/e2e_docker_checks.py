@@ -38,8 +38,10 @@ DRAIN_S = 25
 """The default of --drain-timeout."""
 POLL_S = 0.2
 USER = "10001"
-NOT_IN_THE_IMAGE = frozenset({"discovery-plugin", "services"})
-"""Stories that install a package of their own beside ingressd, or ask its name server and its virtual addresses."""
+NOT_IN_THE_IMAGE = "discovery-plugin"
+"""A story that installs a package of its own beside ingressd."""
+NOT_TYPED = frozenset({NOT_IN_THE_IMAGE, "services"})
+"""And one that asks the name server and the virtual addresses, which the container does not have."""
 SCALED = 3
 
 Found = TypeVar("Found")
@@ -233,7 +235,7 @@ def the_stories(compose: Compose, programs: Path) -> None:
         until(lambda: all(pool["endpoints"] for pool in pools()), "endpoints")
     root = Path.cwd()
     for story in sorted(root.glob("examples/*/README.md")):
-        if story.parent.name not in NOT_IN_THE_IMAGE:
+        if story.parent.name not in NOT_TYPED:
             commands = [command for block in blocks(root, story) for command in block.commands]
             commands = [command for command in commands if not command.text.startswith("docker compose")]
             with check(f"the {len(commands)} commands of examples/{story.parent.name}"):
