@@ -30,11 +30,12 @@ class RoundRobin(Generic[T]):
         """The next target in turn that was not tried."""
         targets = self._targets
         count = len(targets)
+        if count and not tried:
+            self._last = turn = (self._last + 1) % count
+            return targets[turn]
         for turn in range(self._last + 1, self._last + 1 + count):
             target = targets[turn % count]
             if target not in tried:
-                if not tried:
-                    self._last = turn
                 return target
         return None
 

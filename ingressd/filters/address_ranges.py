@@ -43,11 +43,6 @@ class Ranges:
                 merged.append((first, last))
         return cls(tuple(first for first, _ in merged), tuple(last for _, last in merged))
 
-    def hold(self, number: int) -> bool:
-        """Whether `number` is in one of them."""
-        index = bisect_right(self.first, number)
-        return index > 0 and number <= self.last[index - 1]
-
 
 @dataclass(frozen=True, slots=True)
 class AddressRanges:
@@ -71,7 +66,10 @@ class AddressRanges:
 
     def hold(self, packed: bytes) -> bool:
         """Whether the address that `packed_address` gave is among them."""
-        return (self.v4 if len(packed) == 4 else self.v6).hold(int.from_bytes(packed, "big"))
+        ranges = self.v4 if len(packed) == 4 else self.v6
+        number = int.from_bytes(packed, "big")
+        index = bisect_right(ranges.first, number)
+        return index > 0 and number <= ranges.last[index - 1]
 
 
 def among(ranges: Iterable[AddressRanges], address: str) -> bool:

@@ -159,8 +159,11 @@ class Request(Protocol):
     def forwarded_lines(self) -> list[tuple[str, str]]:
         """All fields that the endpoint would get now, in order, those that the proxy writes included."""
 
-    def rewrite(self, target: str) -> None:
-        """Send this target (origin-form) to the endpoint. Raises LocalReply (400) for what is none."""
+    def rewrite(self, target: str, *, checked: bool = False) -> None:
+        """Send this target (origin-form) to the endpoint. Raises LocalReply (400) for what is none.
+
+        `checked`: it is known to be one.
+        """
 
     def set_upstream_host(self, authority: str) -> None:
         """Send this Host to the endpoint. Raises LocalReply (400) for what is none."""

@@ -81,6 +81,8 @@ class Buckets:
         """
         place = self._place(key, now)
         used, least = self._used, self._least
+        if self._columns == 1:  # nobody else writes, so one look is enough
+            return self._take_alone(place, cost_s, burst_s, now)
         start = place * self._columns
         mine = start + self._column
         row, at = self._row, start * 8
@@ -93,6 +95,17 @@ class Buckets:
         if over <= _EPSILON_S:
             return 0.0
         used[mine] = own
+        return over
+
+    def _take_alone(self, place: int, cost_s: float, burst_s: float, now: float) -> float:
+        own = self._used[place]
+        least = self._least[place]
+        if own - now < least:
+            self._least[place] = least = own - now
+        over: float = own + cost_s - now - least - burst_s
+        if over <= _EPSILON_S:
+            self._used[place] = own + cost_s
+            return 0.0
         return over
 
     def give_back(self, key: str, cost_s: float, now: float) -> None:

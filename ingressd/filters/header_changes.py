@@ -50,16 +50,16 @@ class Changes:
         """Change the fields of `message`, the request or its response."""
         if self.removed:
             message.remove_all(self._absent)
-        if self._fixed is not None:
-            message.set_fixed(self._fixed)
-        else:
+        if self._fixed is None:
             for name, value in self.set_:
                 message.set_header(name, value.render(request))
-        if self._fixed_too is not None:
-            message.add_fixed(self._fixed_too)
-        else:
+        elif self.set_:
+            message.set_fixed(self._fixed)
+        if self._fixed_too is None:
             for name, value in self.added:
                 message.add_header(name, value.render(request))
+        elif self.added:
+            message.add_fixed(self._fixed_too)
 
 
 @dataclass(frozen=True, slots=True)

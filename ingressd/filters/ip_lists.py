@@ -50,9 +50,8 @@ class IpLists:
             return _refusal()
         return None
 
-    def on_request(self, request: Request) -> LocalReply | None:
-        """403 for an address that may not ask."""
-        return self.check(request)
+    on_request = check
+    """403 for an address that may not ask."""
 
 
 def _refusal() -> LocalReply:

@@ -97,7 +97,7 @@ class Rewrite:
         path = request.path
         if self._remembers and (known := _rewritten.get((self.pattern, self.target.text, path))) is not None:
             query = request.query if self.target.appends else ""
-            request.rewrite(f"{known}?{query}" if query else known)
+            request.rewrite(f"{known}?{query}" if query else known, checked=True)
             return None
         match = expression(self.pattern).search(path_text(path))
         if match is None:
@@ -178,7 +178,8 @@ class _Spec(FilterSpec):
             if "x-forwarded-prefix" in values:
                 yield Unusable("x-forwarded-prefix", "it is sent beside a rewrite-target only", "set that, too")
             return
-        built = self.build(values, site)
+        # A path that is no expression is that of app-root, whose requests go no further.
+        built = self.build(values, site) if site.regex else None
         if isinstance(built, Rewrite) and target.captures > expression(built.pattern).groups:
             yield Unusable(
                 "rewrite-target",

@@ -1,7 +1,7 @@
 """ClientCertificate: what the certificate of a client says, in the words that nginx has for it.
 
 In: DER that TLS has verified. Out: names as text that fits into a header line, the certificate as PEM, its
-fingerprint. ClientTls is what a connection tells of one.
+fingerprint. ClientTls is what a connection tells of one. Who never sees a certificate never imports what reads them.
 """
 
 from __future__ import annotations
@@ -9,27 +9,33 @@ from __future__ import annotations
 import hashlib
 import ssl
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from cryptography import x509
-from cryptography.x509.oid import NameOID
+if TYPE_CHECKING:
+    from cryptography import x509
 
-_NAMES = {
-    NameOID.BUSINESS_CATEGORY: "businessCategory",
-    NameOID.DN_QUALIFIER: "dnQualifier",
-    NameOID.EMAIL_ADDRESS: "emailAddress",
-    NameOID.GENERATION_QUALIFIER: "generationQualifier",
-    NameOID.GIVEN_NAME: "GN",
-    NameOID.ORGANIZATION_IDENTIFIER: "organizationIdentifier",
-    NameOID.POSTAL_CODE: "postalCode",
-    NameOID.PSEUDONYM: "pseudonym",
-    NameOID.SERIAL_NUMBER: "serialNumber",
-    NameOID.STREET_ADDRESS: "street",
-    NameOID.SURNAME: "SN",
-    NameOID.TITLE: "title",
-}
-"""OpenSSL's short names, where RFC 4514 has none."""
+
+@cache
+def _names() -> dict[x509.ObjectIdentifier, str]:
+    """OpenSSL's short names, where RFC 4514 has none."""
+    from cryptography.x509.oid import NameOID
+
+    return {
+        NameOID.BUSINESS_CATEGORY: "businessCategory",
+        NameOID.DN_QUALIFIER: "dnQualifier",
+        NameOID.EMAIL_ADDRESS: "emailAddress",
+        NameOID.GENERATION_QUALIFIER: "generationQualifier",
+        NameOID.GIVEN_NAME: "GN",
+        NameOID.ORGANIZATION_IDENTIFIER: "organizationIdentifier",
+        NameOID.POSTAL_CODE: "postalCode",
+        NameOID.PSEUDONYM: "pseudonym",
+        NameOID.SERIAL_NUMBER: "serialNumber",
+        NameOID.STREET_ADDRESS: "street",
+        NameOID.SURNAME: "SN",
+        NameOID.TITLE: "title",
+    }
 
 
 class ClientCertificate:
@@ -37,6 +43,8 @@ class ClientCertificate:
 
     def __init__(self, der: bytes) -> None:
         """Raises ValueError when it cannot be read: then nothing is known of who the client is."""
+        from cryptography import x509  # there already: filters.auth_tls came with whoever asks for certificates
+
         self.der = der
         try:
             self._certificate = x509.load_der_x509_certificate(der)
@@ -62,6 +70,8 @@ class ClientCertificate:
     @cached_property
     def common_names(self) -> tuple[str, ...]:
         """The CNs of the subject as they are, without any escape."""
+        from cryptography.x509.oid import NameOID
+
         attributes = self._subject.get_attributes_for_oid(NameOID.COMMON_NAME)
         return tuple(each.value for each in attributes if isinstance(each.value, str))
 
@@ -89,7 +99,7 @@ class ClientCertificate:
 
 def _written(name: x509.Name) -> str:
     try:
-        text = name.rfc4514_string(_NAMES)
+        text = name.rfc4514_string(_names())
     except ValueError:
         return ""
     # RFC 2253 section 2.4: what is no printable ASCII is written by its bytes. No line can end within it.

@@ -16,7 +16,9 @@ from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError
 
 from ingressd.errors import LocalReply, Reason
 from ingressd.http.fields import FieldBlock, FieldLines, ResponseFields, response_fields
+from ingressd.http.framing import BodyFraming
 from ingressd.http.line_memory import LINE_BYTES, LineMemory
+from ingressd.http.target import canonicalise
 from ingressd.settings import Limits
 
 _HEAD_END = b"\r\n\r\n"
@@ -41,8 +43,8 @@ _NEVER_LEARNED = (b"content-length", b"transfer-encoding", b"sec-websocket-key1"
 """A request that says how long it is, is always parsed: there two opinions are better than one. The last is of a
 WebSocket draft, whose requests had a body that nothing announced."""
 
-_request_lines: LineMemory[tuple[str, str, int], FieldBlock] = LineMemory()
-"""Starts: method, target and minor version."""
+_request_lines: LineMemory[tuple[str, str, int, str], FieldBlock] = LineMemory()
+"""Starts: method, target, minor version and canonical path."""
 _response_lines: LineMemory[tuple[int, bytes, int], ResponseHead] = LineMemory()
 """Starts: status, reason and minor version. Blocks: whole heads, which are the same for a second (Date)."""
 _methods: dict[bytes, str] = {}
@@ -67,13 +69,15 @@ _NO_PAYLOAD: Any = _NoPayload()
 class RequestHead:
     """A request line and its fields, as sent: `target` is ASCII, names keep their case."""
 
-    __slots__ = ("block", "method", "minor", "target")
+    __slots__ = ("block", "method", "minor", "path", "target")
 
-    def __init__(self, method: str, target: str, minor: int, block: FieldBlock) -> None:
+    def __init__(self, method: str, target: str, minor: int, block: FieldBlock, path: str = "") -> None:
         self.method = method
         self.target = target
         self.minor = minor
         self.block = block
+        self.path = path
+        """What `canonicalise` makes of the target; empty: it was not asked yet."""
 
     def __repr__(self) -> str:
         return f"<RequestHead {self.method} {self.target} HTTP/1.{self.minor} {len(self.block.lines)} fields>"
@@ -82,7 +86,7 @@ class RequestHead:
 class ResponseHead:
     """A status line and its fields, as sent. An endpoint that says the same again gives the same head."""
 
-    __slots__ = ("_fields", "lines", "minor", "reason", "start", "status")
+    __slots__ = ("_fields", "framing", "lines", "minor", "reason", "start", "status")
 
     def __init__(self, status: int, reason: bytes, minor: int, lines: FieldLines) -> None:
         self.status = status
@@ -91,6 +95,8 @@ class ResponseHead:
         self.lines = lines
         self.start = b"HTTP/1.1 %d %b\r\n" % (status, reason)
         """The status line that goes to the client."""
+        self.framing: BodyFraming | None = None
+        """Of the body, unless the request was a HEAD; whoever works it out keeps it here."""
         self._fields: ResponseFields | None = None
 
     @property
@@ -167,7 +173,7 @@ class RequestHeadReader:
             or limits.header_line_bytes < LINE_BYTES
         ):
             return self._known(data, line_end, end) or self._parsed(data[:end], line_end, minor)
-        return RequestHead(start[0], start[1], minor, block)
+        return RequestHead(start[0], start[1], minor, block, start[3])
 
     def _keep(self, start: bytes, seen: int) -> None:
         """Hold the start of a head, of which `seen` bytes were held before; garbage is refused at once."""
@@ -201,9 +207,14 @@ class RequestHeadReader:
             known = None if match is None else _methods.get(match[1])
             if match is None or known is None:
                 return None
-            start = (known, match[2].decode("ascii"), match[3][0] - 48)
+            target = match[2].decode("ascii")
+            try:
+                path, _ = canonicalise(target)
+            except LocalReply:
+                return None  # it is refused when its turn comes
+            start = (known, target, match[3][0] - 48, path)
             _request_lines.learn_start(line, start)
-        method, target, minor = start
+        method, target, minor, path = start
         raw = data[line_end - 1 : end]  # with the minor version, which the fields' meaning depends on
         block = _request_lines.blocks.get(raw)
         if block is None:
@@ -215,7 +226,7 @@ class RequestHeadReader:
         limits = self._limits
         if len(block.lines) > limits.request_fields or limits.header_line_bytes < LINE_BYTES:
             return None
-        return RequestHead(method, target, minor, block)
+        return RequestHead(method, target, minor, block, path)
 
     def _parsed(self, head: bytes, line_end: int, minor: int) -> RequestHead:
         """The head as the parser reads it. A parser of its own: no head can leave anything behind for the next."""

@@ -26,9 +26,12 @@ class FixedFields:
     lines: tuple[bytes, ...] = ()
     taken: frozenset[str] = field(init=False, repr=False, compare=False, default=frozenset())
     """The names as a set."""
+    together: bytes = field(init=False, repr=False, compare=False, default=b"")
+    """The lines, ready to send."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "taken", frozenset(self.names))
+        object.__setattr__(self, "together", b"".join(self.lines))
 
     @classmethod
     def of(cls, pairs: Iterable[tuple[str, str]]) -> Self:

@@ -157,6 +157,7 @@ class RequestFields:
         "_by_name",
         "_names",
         "accept",
+        "authority",
         "claims",
         "close",
         "content_length",
@@ -177,6 +178,8 @@ class RequestFields:
         self.kept_bytes = b""
         """All of `kept`, ready to send."""
         self.host: bytes | None = None
+        self.authority = ""
+        """The same, as text."""
         self.content_length: bytes | None = None
         """As sent; several fields are joined with a comma, so that framing.py sees that there were several."""
         self.transfer_encoding: bytes | None = None
@@ -286,6 +289,7 @@ def request_fields(lines: FieldLines, minor: int) -> RequestFields:
             if fields.host is not None:
                 raise _repeated("Host")
             fields.host = content
+            fields.authority = content.decode("latin-1")
         elif role is _CONNECTION:
             options = connection_options(content) if options is None else options | connection_options(content)
         elif role is _USER_AGENT:

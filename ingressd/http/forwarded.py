@@ -29,19 +29,21 @@ _REMEMBERED = 4096
 _REMEMBERED_BYTES = 64
 _SCHEMES = {b"http": "http", b"https": "https"}
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-_RENDERED_HERE = frozenset(
+RENDERED = frozenset(
     {
-        b"forwarded",
-        b"x-forwarded-for",
-        b"x-forwarded-host",
-        b"x-forwarded-port",
-        b"x-forwarded-proto",
-        b"x-forwarded-scheme",
-        b"x-real-ip",
-        b"x-request-id",
-        b"x-scheme",
+        "forwarded",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-port",
+        "x-forwarded-proto",
+        "x-forwarded-scheme",
+        "x-real-ip",
+        "x-request-id",
+        "x-scheme",
     }
 )
+"""The names of the lines that are made here."""
+_RENDERED_HERE = frozenset(name.encode("ascii") for name in RENDERED)
 
 _well_formed_id = re.compile(rb"[A-Za-z0-9._\-]{1,128}").fullmatch
 _port_digits = re.compile(rb"[0-9]{1,5}").fullmatch
@@ -115,6 +117,7 @@ class ForwardedBlock:
 
     __slots__ = (
         "_believed",
+        "_latest",
         "_lines",
         "_origin",
         "_peer",
@@ -136,6 +139,8 @@ class ForwardedBlock:
         self._origin = Origin(self._peer, scheme)
         self._said: dict[bytes, bytes] | None = None
         self._believed: _Claims | None = None
+        self._latest: tuple[RequestFields | None, str, bytes] = (None, "", b"")
+        """What `whole` gave last, up to the value of X-Request-ID: most clients say the same again."""
         self._lines: dict[bytes, bytes] = {}
         """By host."""
         self._split: dict[bytes, tuple[list[bytes], list[str]]] = {}
@@ -167,6 +172,17 @@ class ForwardedBlock:
                 self._lines.clear()
             self._lines[host] = lines
         return lines + request_id.encode("ascii") + b"\r\n"
+
+    def whole(self, fields: RequestFields, authority: str, request_id: str) -> bytes:
+        """All lines for the upstream, those that the client sent before these."""
+        latest, of_authority, lines = self._latest
+        if latest is fields and of_authority == authority:
+            return b"%b%b\r\n" % (lines, request_id.encode("ascii"))
+        host = authority.encode("latin-1")
+        lines = fields.kept_bytes + self.render(fields, host, request_id)
+        if not (self.trusted and fields.claims is not None):
+            self._latest = (fields, authority, lines[: -len(request_id) - 2])
+        return lines
 
     def edited(self, fields: RequestFields, host: bytes, request_id: str) -> EditedLines:
         """All lines for the upstream, those that the client sent before these, for filters to change."""

@@ -26,6 +26,7 @@ from ingressd.listener.pace import LOOKS, AnswerPace, BodyPace
 from ingressd.listener.plain import reset_when_closed, unsent_bytes
 from ingressd.proxy.context import ProxyContext
 from ingressd.proxy.exchange import Exchange
+from ingressd.proxy.outcome import Outcome
 
 _LINGER_S = 2.0
 _LINGER_BYTES = 256 * 1024
@@ -414,7 +415,7 @@ class Http1Connection(BaseProtocol):
             self._go_on_reading()
         self._resume_transport_reading()
 
-    def exchange_ended(self, exchange: Exchange, *, keep: bool) -> None:
+    def exchange_ended(self, exchange: Outcome, *, keep: bool) -> None:
         """See Downstream."""
         self._exchange = None
         self._body_pace = None
@@ -425,7 +426,7 @@ class Http1Connection(BaseProtocol):
         if not keep:
             # Without fields, the framing was never read: there may be a body.
             self._finish(linger=not exchange.body_complete or bool(self._held) or exchange.fields is None)
-        elif exchange.body_complete:
+        elif exchange.decoder is None or exchange.body_complete:
             following, self._held = self._held, b""
             self._next(following)
         else:

@@ -33,6 +33,8 @@ class AccessLog:
 
         Raises OSError, with its filename, when the file cannot be opened.
         """
+        self.on = path != OFF
+        """Lines are wanted."""
         self._path = path
         self._line = FORMATS[log_format]()
         self._stream_line = STREAM_FORMATS[log_format]

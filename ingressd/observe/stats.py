@@ -17,6 +17,7 @@ from ingressd.table.route import Route
 
 BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """Upper bounds of the histograms; the last bucket has none."""
+_LEAST_S = BOUNDS_S[0]
 SERIES = 100_000
 """Counts of requests by route, status and reason. What is beyond is counted as route `other`."""
 TIMED_ROUTES = 1_000
@@ -123,12 +124,12 @@ class WorkerStats:
         self.bytes_out_total += entry.bytes_out
         seconds = entry.duration_s
         times = series.durations
-        times.buckets[bisect_left(BOUNDS_S, seconds)] += 1
+        times.buckets[0 if seconds <= _LEAST_S else bisect_left(BOUNDS_S, seconds)] += 1
         times.seconds += seconds
         upstream_s = entry.upstream_duration_s
         if upstream_s is not None:
             times = series.upstream_durations
-            times.buckets[bisect_left(BOUNDS_S, upstream_s)] += 1
+            times.buckets[0 if upstream_s <= _LEAST_S else bisect_left(BOUNDS_S, upstream_s)] += 1
             times.seconds += upstream_s
 
     def export(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from ingressd.http.client_certificate import ClientTls
 from ingressd.http.forwarded import ForwardedBlock
 
 if TYPE_CHECKING:
-    from ingressd.proxy.exchange import Exchange
+    from ingressd.proxy.outcome import Outcome
 
 
 class Downstream(Protocol):
@@ -41,7 +41,7 @@ class Downstream(Protocol):
     def resume_body(self) -> None:
         """Read the request body again."""
 
-    def exchange_ended(self, exchange: Exchange, *, keep: bool) -> None:
+    def exchange_ended(self, exchange: Outcome, *, keep: bool) -> None:
         """The response is complete. `keep`: the connection may carry another request."""
 
     def abort(self) -> None:

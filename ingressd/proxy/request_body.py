@@ -6,6 +6,7 @@ the high-water mark plus one read; what was sent is kept, up to that mark, so th
 
 from __future__ import annotations
 
+from ingressd.errors import LocalReply, Reason
 from ingressd.http.framing import LAST_CHUNK, encode_chunk
 from ingressd.proxy.downstream import Downstream
 from ingressd.upstream.connection import UpstreamConnection
@@ -154,3 +155,8 @@ class RequestBody:
             framed = data
         if head or framed or self.complete:
             connection.send(head + framed if head else framed, last=self.complete)
+
+
+def body_too_large(limit: int) -> LocalReply:
+    """The answer to a body of more than `limit` bytes."""
+    return LocalReply(413, Reason.BODY_TOO_LARGE, f"the request body is above {limit} bytes", close=True)

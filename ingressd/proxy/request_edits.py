@@ -7,7 +7,7 @@ from typing import Any
 
 from ingressd.errors import LocalReply, Reason
 from ingressd.filters.base import Affinity
-from ingressd.http.edited_lines import EditedLines
+from ingressd.http.edited_lines import EditedLines, FixedFields
 
 Tap = Callable[[bytes, bool], None]
 
@@ -16,6 +16,7 @@ class RequestEdits:
     """Changes, in the order in which filters made them."""
 
     __slots__ = (
+        "added",
         "affinity",
         "authority",
         "body_bytes",
@@ -36,7 +37,8 @@ class RequestEdits:
         self.authority: str | None = None
         """Host for the endpoint; None = the client's."""
         self.fields: EditedLines | None = None
-        """All fields for the endpoint but Host and framing; None = as they were."""
+        """All fields for the endpoint but Host and framing; None = as they were, with those of `added` behind them."""
+        self.added: tuple[FixedFields, ...] = ()
         self.method: str | None = None
         """Of a Detour; None = the client's."""
         self.pool: str | None = None

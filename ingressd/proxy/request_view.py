@@ -14,6 +14,7 @@ from ingressd.http.authority import canonical_host
 from ingressd.http.client_certificate import ClientTls
 from ingressd.http.edited_lines import EditedLines, FixedFields
 from ingressd.http.fields import RequestFields
+from ingressd.http.forwarded import RENDERED
 from ingressd.http.target import canonicalise, split_absolute
 from ingressd.proxy.request_edits import RequestEdits, refuse_value
 from ingressd.table.route import Route
@@ -130,14 +131,16 @@ class RequestView:
     def forwarded_lines(self) -> list[tuple[str, str]]:
         """See Request."""
         edits = self.edits
-        fields = self.upstream_fields() if edits is None or edits.fields is None else edits.fields
-        return fields.pairs()
+        if edits is None or (edits.fields is None and not edits.added):
+            return self.upstream_fields().pairs()
+        return self._edited_fields().pairs()
 
     # What filters change.
 
-    def rewrite(self, target: str) -> None:
+    def rewrite(self, target: str, *, checked: bool = False) -> None:
         """See Request."""
-        canonicalise(target)
+        if not checked:
+            canonicalise(target)
         self._edited().target = target
 
     def set_upstream_host(self, authority: str) -> None:
@@ -168,11 +171,20 @@ class RequestView:
 
     def set_fixed(self, fixed: FixedFields) -> None:
         """See Request."""
-        self._edited_fields().set_fixed(fixed)
+        edits, sent, names = self._edited(), self.fields, fixed.taken
+        untouched = edits.fields is None and not edits.added
+        if untouched and sent is not None and names.isdisjoint(RENDERED) and names.isdisjoint(sent.names):
+            edits.added = (fixed,)  # no field is replaced: no list of them is needed
+        else:
+            self._edited_fields().set_fixed(fixed)
 
     def add_fixed(self, fixed: FixedFields) -> None:
         """See Request."""
-        self._edited_fields().add_fixed(fixed)
+        edits = self._edited()
+        if edits.fields is None:
+            edits.added += (fixed,)
+        else:
+            edits.fields.add_fixed(fixed)
 
     def remove_all(self, names: Set[str]) -> None:
         """See Request."""
@@ -212,4 +224,7 @@ class RequestView:
         fields = edits.fields
         if fields is None:
             fields = edits.fields = self.upstream_fields()
+            for fixed in edits.added:
+                fields.add_fixed(fixed)
+            edits.added = ()
         return fields

@@ -286,7 +286,11 @@ class UpstreamConnection(BaseProtocol):
             data = self._reader.leftover
             self._reader.leftover = b""  # an idle connection must not hold the start of its last body
             fields = head.fields
-            framing = response_framing(self._method, status, fields, head.minor)
+            framing = head.framing
+            if framing is None or self._method == "HEAD":
+                framing = response_framing(self._method, status, fields, head.minor)
+                if self._method != "HEAD":
+                    head.framing = framing
             if status >= 200:
                 endpoint = self.endpoint
                 if self._sent_all:  # an answer before the end of the request does not tell how long the endpoint takes
