@@ -13,7 +13,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 ADDRESS = "127.0.0.1"
@@ -21,6 +21,7 @@ STOP_S = 10.0
 """What a process gets to end by itself."""
 POLL_S = 0.005
 """Between two looks; asking more often would be a load of its own."""
+_HELD = (signal.SIGINT, signal.SIGTERM)
 _PR_SET_PDEATHSIG = 1
 _LOG_TAIL_CHARS = 600
 _BIRTH_FIELD = 19
@@ -29,8 +30,19 @@ _BIRTH_FIELD = 19
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
+@contextlib.contextmanager
+def signals_held() -> Iterator[None]:
+    """SIGINT and SIGTERM come after the block: what they raise within a fork is lost in Python's hooks around it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def before_exec(cores: Sequence[int]) -> None:
     """What a child does before it becomes its program: it stays on `cores`, and ends should the harness be killed."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)
     os.sched_setaffinity(0, cores)
     # By SIGTERM, so that it ends its own children too.
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -55,7 +67,7 @@ class Process:
         self.command = command
         self.started_at = time.monotonic()
         # Appended to, as every access log is: the harness empties the file between two measurements.
-        with log.open("ab") as file:
+        with log.open("ab") as file, signals_held():
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -128,6 +140,18 @@ class Process:
         for pid, born in left.items():
             while _lives(pid, born):
                 time.sleep(POLL_S)
+
+
+def end_all() -> None:
+    """Kill what this process has started and nobody has ended: caught between its start and its keeper."""
+    while left := descendants(os.getpid()):
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        time.sleep(POLL_S)
 
 
 def _born(pid: int) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from bench import series
 from bench.results import Results, Spread
 from bench.targets import Verdict
 from bench.workloads import Workload
@@ -15,14 +16,20 @@ _HEAD = ("", "CPU us/req", "spread", "req/s", "p50 ms", "p99 ms", "p99.9 ms", "R
 
 
 def report(
-    results: Results, own: str, peers: Sequence[str], workloads: Sequence[Workload], verdicts: Sequence[Verdict]
+    results: Results,
+    own: str,
+    peers: Sequence[str],
+    workloads: Sequence[Workload],
+    verdicts: Sequence[Verdict],
+    pairs: Sequence[tuple[str, str]] = series.PAIRS,
 ) -> str:
-    """The whole report."""
+    """The whole report. Of a pair, the second one is said in times of the first."""
     lines = [*_header(results)]
     for workload in workloads:
         lines += ["", f"{workload.name}: {workload.title} ({workload.scenario.label})"]
         lines += table([_HEAD, *(_row(results, own, peer, workload) for peer in peers)])
     lines += _figures(results, peers)
+    lines += _pairs(results, peers, pairs)
     lines += ["", "targets (median of the rounds; CPU a request)"]
     lines += table([_verdict(verdict) for verdict in verdicts])
     if results.gaps:
@@ -94,6 +101,19 @@ def _figures(results: Results, peers: Sequence[str]) -> Iterator[str]:
         found = [results.figure(name, peer) for peer in peers]
         rows.append((name, *(_spread(one, "-") for one in found), units[name]))
     yield from table(rows)
+
+
+def _pairs(results: Results, peers: Sequence[str], pairs: Sequence[tuple[str, str]]) -> Iterator[str]:
+    rows = [
+        (f"{more} / {less}", peer, _spread(ratio), f"{len(results.of(more, peer))} rounds")
+        for less, more in pairs
+        for peer in peers
+        if (ratio := results.ratio(more, peer, less, peer)) is not None
+    ]
+    if rows:
+        yield ""
+        yield "pairs (CPU; both sides in each round, there and back; median of the rounds' ratios, low..high)"
+        yield from table(rows)
 
 
 def _verdict(verdict: Verdict) -> tuple[str, str, str]:

@@ -6,12 +6,13 @@ In: measurements, gaps, figures. Out: spreads, ratios, and one JSON value of it 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 FORMAT = 1
 """Of the JSON file; grows when a field changes its meaning."""
+NOT_MEASURED = "not measured"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,20 @@ class Results:
     gaps: list[Gap] = field(default_factory=list)
     figures: list[Figure] = field(default_factory=list)
 
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Results:
+        """What to_json wrote. Raises ValueError, KeyError or TypeError for anything else."""
+        if value["format"] != FORMAT:
+            raise ValueError(f"its format is {value['format']}, not {FORMAT}")
+        return cls(
+            value["machine"],
+            value["settings"],
+            value["versions"],
+            [Measurement(**one) for one in value["measurements"]],
+            [Gap(**one) for one in value["gaps"]],
+            [Figure(**one) for one in value["figures"]],
+        )
+
     def of(self, workload: str, peer: str) -> list[Measurement]:
         """Its measurements, by round."""
         found = [one for one in self.measurements if (one.workload, one.peer) == (workload, peer)]
@@ -99,6 +114,19 @@ class Results:
         ratios = [one.cpu_us / others[one.round] for one in self.of(workload, peer) if others.get(one.round, 0.0) > 0]
         return Spread.of(ratios) if ratios else None
 
+    def rounds(self, name: str, peer: str) -> int:
+        """In how many rounds a workload was measured, or a study whose figures begin with its name."""
+        of_study = {one.round for one in self.figures if one.peer == peer and one.name.startswith(f"{name} (")}
+        return len(self.of(name, peer)) or len(of_study)
+
+    def note_unreached(self, names: Iterable[str], peers: Sequence[str], rounds: int, reason: str) -> None:
+        """A gap for everything that has too few rounds and none yet, after a run that ended early."""
+        for name in names:
+            for peer in peers:
+                reached = self.rounds(name, peer)
+                if reached < rounds and self.gap(name, peer) == NOT_MEASURED:
+                    self.gaps.append(Gap(name, peer, f"{reached} of {rounds} rounds: {reason}" if reached else reason))
+
     def figure(self, name: str, peer: str) -> Spread | None:
         """Of a figure over the rounds."""
         values = [one.value for one in self.figures if (one.name, one.peer) == (name, peer)]
@@ -107,7 +135,7 @@ class Results:
     def gap(self, workload: str, peer: str) -> str:
         """Why a cell is empty."""
         reasons = [gap.reason for gap in self.gaps if gap.peer == peer and gap.workload in ("", workload)]
-        return reasons[0] if reasons else "not measured"
+        return reasons[0] if reasons else NOT_MEASURED
 
     def to_json(self, own: str, peers: Iterable[str], workloads: Iterable[str]) -> dict[str, Any]:
         """Everything, with the ratios of `own` to each of the others. Targets are added by whoever knows them."""

@@ -53,7 +53,7 @@ class ServiceUpdates:
         self._services = services
 
     def run(self) -> None:
-        """All rounds."""
+        """All rounds. Raises OutOfTimeError."""
         peer = Ingressd()
         for round_ in range(1, self._stand.rounds + 1):
             scenario = Scenario(services=self._services)

@@ -79,6 +79,8 @@ class Workload:
     unit: str = "request"
     heavy: bool = False
     """Takes a long start: left out by --quick unless it is named."""
+    compared: bool = False
+    """With others of its cluster (series.py): they are measured there and back in each round."""
     only: str = ""
     """The one proxy that is asked; empty = all are."""
     alpn: str = ""
@@ -166,33 +168,38 @@ def reloads(target: Target, seconds: float) -> Sample:
 _TLS = Scenario(tls=True)
 _TCP = Scenario(stream=True)
 _CLOSE = {"Connection": "close"}
-_GET = Workload("get", "small GET, keep-alive", "get", wrk(Ask()))
+_GET = Workload("get", "small GET, keep-alive", "get", wrk(Ask()), compared=True)
 _BROWSER = Workload("browser", "small GET, a browser's 15 headers", "browser", wrk(Ask(headers=BROWSER_HEADERS)))
 _TLS_GET = Workload("get-tls", "small GET, TLS 1.3", "tls", wrk(Ask(), tls=True), _TLS)
 _BODY_10K = Workload("body-10k", "10 KiB response", "bodies", wrk(Ask("/10k")))
 _CLOSING = Workload("new-connection", "a new connection a request", "connections", wrk(Ask(headers=_CLOSE)))
 
+_BARE = Workload("chain-bare", "small GET, no filters", "chain", wrk(Ask()), compared=True, only="ingressd")
+
 
 def _routes(name: str, hosts: int, paths: int) -> Workload:
     title = f"{hosts:,} hosts x {paths} paths" if hosts > 1 else f"one host, {paths:,} paths"
-    return Workload(name, title, "routes", all_routes, Scenario(hosts, paths), heavy=hosts * paths > 2_000)
+    cluster = "routes" if hosts > 1 else "paths"
+    heavy = hosts * paths > 2_000
+    return Workload(name, title, cluster, all_routes, Scenario(hosts, paths), heavy=heavy, compared=True)
 
 
 def _services(number: int) -> Iterator[Workload]:
     """The same at layer 7 and at layer 4, beside so many Services."""
     scenario = Scenario(stream=True, services=number)
-    heavy, only, cluster = number > 1_000, "ingressd", "services"
     title = f"small GET beside {number:,} Services"
-    yield Workload(f"services-{number}", title, cluster, wrk(Ask()), scenario, heavy=heavy, only=only)
+    layer_7 = Workload(f"services-{number}", title, "services", wrk(Ask()), scenario, compared=True, only="ingressd")
+    layer_7 = replace(layer_7, heavy=number > 1_000)
+    yield layer_7
     title = f"a TCP connection beside {number:,} Services"
     closing = wrk_through_tcp(Ask(headers=_CLOSE))
-    yield Workload(f"l4-services-{number}", title, cluster, closing, scenario, "connection", heavy, only)
+    yield replace(layer_7, name=f"l4-services-{number}", title=title, drive=closing, unit="connection")
 
 
 ALL: tuple[Workload, ...] = (
     _GET,
     _GET.logged(),
-    replace(_GET, name="get-2-workers", title="small GET, two workers", scenario=Scenario(workers=2)),
+    replace(_GET, name="get-2-workers", title="small GET, two workers", scenario=Scenario(workers=2), only="ingressd"),
     _BROWSER,
     _BROWSER.logged(),
     _TLS_GET,
@@ -211,18 +218,19 @@ ALL: tuple[Workload, ...] = (
     Workload("tls-full", "full TLS handshake", "handshakes", handshakes(resumed=False), _TLS, unit="handshake"),
     Workload("tls-resumed", "resumed TLS handshake", "handshakes", handshakes(resumed=True), _TLS, unit="handshake"),
     Workload("websocket", "WebSocket echo, 125 bytes", "websocket", websockets, unit="message"),
-    _routes("routes-10", 10, 2),
-    _routes("routes-1k", 1_000, 2),
-    _routes("routes-10k", 10_000, 2),
-    _routes("routes-50k", 50_000, 2),
-    _routes("paths-10", 1, 10),
-    _routes("paths-10k", 1, 10_000),
-    Workload("chain-bare", "small GET, no filters", "chain", wrk(Ask()), only="ingressd"),
-    Workload("chain", "small GET through filters", "chain", wrk(Ask()), Scenario(annotations=CHAIN), only="ingressd"),
+    _BARE,
+    replace(_BARE, name="chain", title="small GET through filters", scenario=Scenario(annotations=CHAIN)),
     Workload("l4-throughput", "1 MiB over TCP", "l4", wrk_through_tcp(Ask("/1m", connections=8)), _TCP, unit="MiB"),
     Workload("l4-connections", "a TCP connection", "l4", wrk_through_tcp(Ask(headers=_CLOSE)), _TCP, unit="connection"),
     *_services(10),
     *_services(1_000),
     *_services(50_000),
     Workload("reload", "small GET, an edit a second", "reload", reloads),
+    # Last, because some proxies take long to start with them.
+    _routes("paths-10", 1, 10),
+    _routes("paths-10k", 1, 10_000),
+    _routes("routes-10", 10, 2),
+    replace(_routes("routes-1k", 1_000, 2), only="ingressd"),
+    _routes("routes-10k", 10_000, 2),
+    _routes("routes-50k", 50_000, 2),
 )

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.clients.sample import ClientError, Sample, sample_of
-from bench.process import ADDRESS, before_exec
+from bench.process import ADDRESS, before_exec, signals_held
 
 CONNECTIONS = 8
 STREAMS = 8
@@ -31,18 +31,19 @@ def run_h2load(folder: Path, port: int, host: str, path: str, seconds: float, co
     log.unlink(missing_ok=True)
     started_at = time.monotonic()
     try:
-        ran = subprocess.run(
-            [
-                *(program, "--threads=1", f"--clients={CONNECTIONS}", f"--max-concurrent-streams={STREAMS}"),
-                *(f"--duration={max(1, round(seconds))}", f"--log-file={log}", f"--connect-to={ADDRESS}:{port}"),
-                f"https://{host}{path}",
-            ],
-            capture_output=True,
-            text=True,
-            timeout=seconds + GRACE_S,
-            preexec_fn=lambda: before_exec(cores),
-            check=False,
-        )
+        with signals_held():
+            ran = subprocess.run(
+                [
+                    *(program, "--threads=1", f"--clients={CONNECTIONS}", f"--max-concurrent-streams={STREAMS}"),
+                    *(f"--duration={max(1, round(seconds))}", f"--log-file={log}", f"--connect-to={ADDRESS}:{port}"),
+                    f"https://{host}{path}",
+                ],
+                capture_output=True,
+                text=True,
+                timeout=seconds + GRACE_S,
+                preexec_fn=lambda: before_exec(cores),
+                check=False,
+            )
     except subprocess.TimeoutExpired as problem:
         raise ClientError(f"h2load: no end after {time.monotonic() - started_at:.0f} s") from problem
     return parse(ran.stdout + ran.stderr, log.read_text() if log.exists() else "", max(1, round(seconds)))

@@ -21,7 +21,7 @@ import uvloop
 
 from bench import ROOT
 from bench.clients.sample import ClientError, Sample, sample_of
-from bench.process import ADDRESS, before_exec
+from bench.process import ADDRESS, before_exec, signals_held
 
 CONNECTIONS = 8
 LAST_ANSWERS_S = 30.0
@@ -103,15 +103,16 @@ class Paced:
     """The same in a process of its own, beside whatever else the harness does meanwhile."""
 
     def __init__(self, port: int, host: str, rate: float, cores: Sequence[int]) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "bench.clients.paced", str(port), host, str(rate)],
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            preexec_fn=lambda: before_exec(cores),
-        )
+        with signals_held():
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "bench.clients.paced", str(port), host, str(rate)],
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                preexec_fn=lambda: before_exec(cores),
+            )
         if self._process.stderr is not None and not self._process.stderr.readline():
             self._process.wait()
             raise ClientError("the paced client did not start")

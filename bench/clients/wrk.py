@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.clients.sample import ClientError, Sample
-from bench.process import before_exec
+from bench.process import before_exec, signals_held
 
 REQUEST_LIMIT_S = 30
 """wrk's own 2 s would call a slow proxy's answers errors."""
@@ -113,18 +113,19 @@ class Wrk:
         # By name, because wrk sends it as SNI, which must not be an address.
         url = f"{'https' if tls else 'http'}://localhost:{port}{ask.path}"
         self._limit_s = seconds + GRACE_S
-        self._process = subprocess.Popen(
-            [
-                *(program, "--threads", "1", "--connections", str(ask.connections)),
-                *("--duration", f"{max(1, round(seconds))}s", "--timeout", f"{REQUEST_LIMIT_S}s"),
-                *("--script", str(lua), url),
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            preexec_fn=lambda: before_exec(cores),
-        )
+        with signals_held():
+            self._process = subprocess.Popen(
+                [
+                    *(program, "--threads", "1", "--connections", str(ask.connections)),
+                    *("--duration", f"{max(1, round(seconds))}s", "--timeout", f"{REQUEST_LIMIT_S}s"),
+                    *("--script", str(lua), url),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                preexec_fn=lambda: before_exec(cores),
+            )
 
     @property
     def running(self) -> bool:

@@ -149,7 +149,7 @@ def test_the_manifests_say_what_the_scenario_says(place: Place) -> None:
 
 def _objects(scenario: Scenario, place: Place) -> dict[tuple[str, str], dict[str, Any]]:
     files = Ingressd().files(scenario, place, PORTS)
-    documents = [document for text in files.values() for document in yaml.safe_load_all(text)]
+    documents = [document for text in files.values() for document in yaml.load_all(text, yaml.CSafeLoader)]
     return {(document["kind"], document["metadata"]["name"]): document for document in documents}
 
 

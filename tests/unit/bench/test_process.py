@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from bench import ROOT
 from bench.meter import cpu_s, rss_bytes
 from bench.process import Process, StartError, stat_fields
 
@@ -58,6 +60,48 @@ def test_stop_ends_children_that_the_program_left_behind(parent: Process) -> Non
     parent.stop()
     assert _state(child) in ("", "Z")
     assert _state(parent.pid) == ""
+
+
+def test_what_nobody_keeps_is_ended_with_its_own_children(tmp_path: Path) -> None:
+    # In a process of its own, because everything that it has started is ended.
+    code = (
+        "import subprocess, sys; from bench.process import descendants, end_all; import os\n"
+        f"subprocess.Popen([sys.executable, '-c', {PARENT!r}], stdout=subprocess.DEVNULL)\n"
+        "while len(descendants(os.getpid())) < 2: pass\n"
+        "print(*descendants(os.getpid())); end_all(); print(*descendants(os.getpid()))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    before, after = ran.stdout.splitlines()
+    assert len(before.split()) == 2
+    assert after == ""
+    assert [pid for pid in before.split() if _state(int(pid)) not in ("", "Z")] == []
+
+
+def test_a_signal_in_the_middle_of_a_start_comes_after_it() -> None:
+    # In a process with one thread, as the harness is: the threads of pytest's workers would take the signal.
+    script = """
+import os, signal
+from bench.process import signals_held
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+try:
+    with signals_held():
+        os.kill(os.getpid(), signal.SIGINT)
+        print("the end of the block", flush=True)
+    print("never here")
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    ran = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ran.stdout.splitlines() == ["the end of the block", "interrupted"]
+
+
+def test_a_process_holds_no_signal_itself(parent: Process) -> None:
+    try:
+        held = next(line for line in Path(f"/proc/{parent.pid}/status").read_text().splitlines() if "SigBlk" in line)
+        assert int(held.split()[1], 16) == 0
+    finally:
+        parent.stop()
 
 
 def test_a_process_runs_on_its_cores(parent: Process) -> None:

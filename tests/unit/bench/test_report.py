@@ -68,8 +68,15 @@ def test_a_bar_far_longer_than_our_own_is_cut_and_keeps_its_figure(results: Resu
     assert max(widths) <= 8.01 * min(widths)
 
 
-def test_a_chart_of_nothing_is_well_formed() -> None:
-    assert ET.fromstring(chart(Results(), "ingressd", PEERS, ALL)).tag == f"{SVG}svg"
+def test_of_nothing_there_is_no_chart() -> None:
+    assert chart(Results(), "ingressd", PEERS, ALL) == ""
+
+
+def test_a_pair_is_said_for_each_proxy_that_was_measured_on_both_sides(results: Results) -> None:
+    rows = text_of(results).partition("\npairs ")[2].splitlines()
+    assert rows[1].split()[:3] == ["get-log", "/", "get"]
+    assert rows[1].split()[3:] == ["ingressd", "1.50", "3", "rounds"]
+    assert rows[2] == ""
 
 
 def _fields(one: object) -> dict[str, object]:

@@ -47,6 +47,29 @@ def test_the_json_value_has_everything_and_the_ratios(results: Results) -> None:
     assert [(one["workload"], one["peer"]) for one in value["ratios"]] == [("get", "nginx")]
 
 
+def test_what_was_written_as_json_can_be_read_again(results: Results) -> None:
+    results.gaps.append(Gap("get", "envoy", "did not start"))
+    results.figures.append(Figure("edit", "nginx", 1, 40.0, "ms"))
+    assert Results.from_json(json.loads(json.dumps(results.to_json("ingressd", [], [])))) == results
+
+
+def test_json_of_another_format_is_refused(results: Results) -> None:
+    with pytest.raises(ValueError, match="its format is 0, not 1"):
+        Results.from_json({**results.to_json("ingressd", [], []), "format": 0})
+
+
+def test_what_an_early_end_left_out_is_said_and_how_many_rounds_there_were(results: Results) -> None:
+    results.gaps.append(Gap("body-1m", "nginx", "did not start"))
+    results.figures.append(Figure("start-one-file (20,000 routes): ready", "nginx", 1, 4.0, "s"))
+    results.note_unreached(["get", "body-1m", "start-one-file"], ["ingressd", "nginx"], 3, "interrupted")
+    assert [(gap.workload, gap.peer, gap.reason) for gap in results.gaps] == [
+        ("body-1m", "nginx", "did not start"),
+        ("body-1m", "ingressd", "interrupted"),
+        ("start-one-file", "ingressd", "interrupted"),
+        ("start-one-file", "nginx", "1 of 3 rounds: interrupted"),
+    ]
+
+
 def test_a_target_is_met_by_the_median(results: Results) -> None:
     words = {verdict.target.title: verdict.word for verdict in verdicts(results, "ingressd")}
     assert words["get <= 1.6 x nginx"] == "met"
