@@ -17,10 +17,16 @@ _AUTHORITY = re.compile(
     rb"(?::([0-9]{0,5}))?"
 )
 
+_PLAIN = re.compile(rb"([A-Za-z0-9\-]++(?:\.[A-Za-z0-9\-]++)*)(?::[1-9][0-9]{0,3})?").fullmatch
+
+_IN_HOSTS = b"abcdefghijklmnopqrstuvwxyz0123456789-."
+_DOT = 0x2E
+
 # Clients choose what they send: only short valid ones are remembered, and all are forgotten when there are too many.
 _REMEMBERED = 4096
 _REMEMBERED_BYTES = 255
 _hosts: dict[bytes, str] = {}
+_plain: dict[bytes, tuple[str, str]] = {}
 
 
 def canonical_host(raw: bytes) -> str:
@@ -40,6 +46,21 @@ def canonical_host(raw: bytes) -> str:
             _hosts.clear()
         _hosts[raw] = host
     return host
+
+
+def plain_authority(raw: bytes) -> tuple[str, str] | None:
+    """The text and the `canonical_host` of what nearly all clients send, a name and perhaps a port; else None."""
+    if raw and not raw.translate(None, _IN_HOSTS) and raw[-1] != _DOT:
+        # Nothing is looked up: with fifty thousand hosts, a memory of them would be slower.
+        host = raw.decode("ascii")
+        return host, host
+    known = _plain.get(raw)
+    if known is None and (match := _PLAIN(raw)) is not None and len(raw) <= _REMEMBERED_BYTES:
+        known = (raw.decode("ascii"), match[1].decode("ascii").lower())
+        if len(_plain) >= _REMEMBERED:
+            _plain.clear()
+        _plain[raw] = known
+    return known
 
 
 def split_port(authority: bytes) -> tuple[bytes, int | None]:

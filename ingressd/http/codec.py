@@ -15,6 +15,7 @@ from aiohttp.http import HttpRequestParser, HttpResponseParser
 from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError
 
 from ingressd.errors import LocalReply, Reason
+from ingressd.http.authority import plain_authority
 from ingressd.http.fields import FieldBlock, FieldLines, ResponseFields, response_fields
 from ingressd.http.framing import BodyFraming
 from ingressd.http.line_memory import LINE_BYTES, LineMemory
@@ -39,12 +40,14 @@ _RESPONSE_HEAD = re.compile(
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*+))?")
 _ORIGIN_FORM = re.compile(rb"([A-Z]{1,16}+) (/[\x21-\x7e]*+) HTTP/1\.([01])")
 
+_HOST_FIELD = b"\r\nHost: "
 _NEVER_LEARNED = (b"content-length", b"transfer-encoding", b"sec-websocket-key1")
 """A request that says how long it is, is always parsed: there two opinions are better than one. The last is of a
 WebSocket draft, whose requests had a body that nothing announced."""
 
 _request_lines: LineMemory[tuple[str, str, int, str], FieldBlock] = LineMemory()
-"""Starts: method, target, minor version and canonical path."""
+"""Starts: method, target, minor version and canonical path. Blocks: by what stands behind a plain Host that comes
+first, so that fifty thousand hosts have them in common; else by the minor version, which they depend on, and all."""
 _response_lines: LineMemory[tuple[int, bytes, int], ResponseHead] = LineMemory()
 """Starts: status, reason and minor version. Blocks: whole heads, which are the same for a second (Date)."""
 _methods: dict[bytes, str] = {}
@@ -69,26 +72,43 @@ _NO_PAYLOAD: Any = _NoPayload()
 class RequestHead:
     """A request line and its fields, as sent: `target` is ASCII, names keep their case."""
 
-    __slots__ = ("block", "method", "minor", "path", "target")
+    __slots__ = ("block", "host", "method", "minor", "path", "target")
 
-    def __init__(self, method: str, target: str, minor: int, block: FieldBlock, path: str = "") -> None:
+    def __init__(
+        self,
+        method: str,
+        target: str,
+        minor: int,
+        block: FieldBlock,
+        path: str = "",
+        host: tuple[str, str] | None = None,
+    ) -> None:
         self.method = method
         self.target = target
         self.minor = minor
         self.block = block
         self.path = path
         """What `canonicalise` makes of the target; empty: it was not asked yet."""
+        self.host = host
+        """`plain_authority` of the one Host field, which is not in the block then; None: see there."""
+
+    @property
+    def lines(self) -> FieldLines:
+        """All field lines."""
+        lines = self.block.lines
+        return lines if self.host is None else [b"Host: %b" % self.host[0].encode("ascii"), *lines]
 
     def __repr__(self) -> str:
-        return f"<RequestHead {self.method} {self.target} HTTP/1.{self.minor} {len(self.block.lines)} fields>"
+        return f"<RequestHead {self.method} {self.target} HTTP/1.{self.minor} {len(self.lines)} fields>"
 
 
 class ResponseHead:
     """A status line and its fields, as sent. An endpoint that says the same again gives the same head."""
 
-    __slots__ = ("_fields", "framing", "lines", "minor", "reason", "start", "status")
+    __slots__ = ("fields", "framing", "lines", "minor", "reason", "start", "status")
 
     def __init__(self, status: int, reason: bytes, minor: int, lines: FieldLines) -> None:
+        """Raises LocalReply."""
         self.status = status
         self.reason = reason
         self.minor = minor
@@ -97,15 +117,8 @@ class ResponseHead:
         """The status line that goes to the client."""
         self.framing: BodyFraming | None = None
         """Of the body, unless the request was a HEAD; whoever works it out keeps it here."""
-        self._fields: ResponseFields | None = None
-
-    @property
-    def fields(self) -> ResponseFields:
-        """What the fields say. Raises LocalReply."""
-        fields = self._fields
-        if fields is None:
-            fields = self._fields = response_fields(self.lines)
-        return fields
+        self.fields: ResponseFields = response_fields(lines)
+        """What the fields say."""
 
     def __repr__(self) -> str:
         return f"<ResponseHead {self.status} HTTP/1.{self.minor} {len(self.lines)} fields>"
@@ -163,17 +176,19 @@ class RequestHeadReader:
         if end > limits.request_head_bytes:
             raise _header_too_large("request head too large")
         self.leftover = data[end:] if end < len(data) else b""
-        block = _request_lines.blocks.get(
-            data[line_end - 1 : end]
-        )  # with the minor version: it decides what fields mean
+        host = None
+        if minor and data.startswith(_HOST_FIELD, line_end):
+            host_end = data.find(_CRLF, line_end + 8)
+            host = plain_authority(data[line_end + 8 : host_end])
+        block = _request_lines.blocks.get(data[line_end - 1 : end] if host is None else data[host_end:end])
         if (
             start is None
             or block is None
-            or len(block.lines) > limits.request_fields
+            or len(block.lines) >= limits.request_fields
             or limits.header_line_bytes < LINE_BYTES
         ):
             return self._known(data, line_end, end) or self._parsed(data[:end], line_end, minor)
-        return RequestHead(start[0], start[1], minor, block, start[3])
+        return RequestHead(start[0], start[1], minor, block, start[3], host)
 
     def _keep(self, start: bytes, seen: int) -> None:
         """Hold the start of a head, of which `seen` bytes were held before; garbage is refused at once."""
@@ -215,18 +230,19 @@ class RequestHeadReader:
             start = (known, target, match[3][0] - 48, path)
             _request_lines.learn_start(line, start)
         method, target, minor, path = start
-        raw = data[line_end - 1 : end]  # with the minor version, which the fields' meaning depends on
+        lines = data[line_end + 2 : end - 4].split(_CRLF)
+        limits = self._limits
+        if len(lines) > limits.request_fields or limits.header_line_bytes < LINE_BYTES:
+            return None
+        host, lines = _without_plain_host(lines, minor)
+        if not _request_lines.lines.issuperset(lines):
+            return None
+        raw = data[line_end - 1 if host is None else data.find(_CRLF, line_end + 2) : end]
         block = _request_lines.blocks.get(raw)
         if block is None:
-            lines = data[line_end + 2 : end - 4].split(_CRLF)
-            if not _request_lines.lines.issuperset(lines):
-                return None
             block = FieldBlock(lines, minor)
             _request_lines.learn_block(raw, block)
-        limits = self._limits
-        if len(block.lines) > limits.request_fields or limits.header_line_bytes < LINE_BYTES:
-            return None
-        return RequestHead(method, target, minor, block, path)
+        return RequestHead(method, target, minor, block, path, host)
 
     def _parsed(self, head: bytes, line_end: int, minor: int) -> RequestHead:
         """The head as the parser reads it. A parser of its own: no head can leave anything behind for the next."""
@@ -254,8 +270,9 @@ class RequestHeadReader:
         if len(message.method) + len(message.path) + 10 != line_end:  # RFC 9112 section 3: single spaces
             raise LocalReply(400, Reason.BAD_REQUEST, "malformed request line", close=True)
         _methods[message.method.encode("ascii")] = message.method
+        host, lines = _without_plain_host(lines, minor)
         _request_lines.learn(line for line in lines if not line.lower().startswith(_NEVER_LEARNED))
-        return RequestHead(message.method, message.path, minor, FieldBlock(lines, minor))
+        return RequestHead(message.method, message.path, minor, FieldBlock(lines, minor), host=host)
 
     def _minor(self, data: bytes, line_end: int) -> int:
         """The minor version of the request line that `data` begins with."""
@@ -277,6 +294,15 @@ class RequestHeadReader:
         return LocalReply(400, Reason.BAD_REQUEST, "malformed request", close=True)
 
 
+def _without_plain_host(lines: list[bytes], minor: int) -> tuple[tuple[str, str] | None, list[bytes]]:
+    """The Host that comes first, if it is plain and the only one, and the other lines; else None and all lines."""
+    if minor and lines and lines[0].startswith(b"Host: "):
+        host = plain_authority(lines[0][6:])
+        if host is not None and not any(line[:5].lower() == b"host:" for line in lines[1:]):
+            return host, lines[1:]
+    return None, lines
+
+
 def _uri_too_long() -> LocalReply:
     return LocalReply(414, Reason.URI_TOO_LONG, "request line too long", close=True)
 
@@ -290,7 +316,7 @@ class MalformedResponse(Exception):
 
 
 class ResponseHeadReader:
-    """Reads response heads from an upstream connection. Raises MalformedResponse."""
+    """Reads response heads from an upstream connection. Raises MalformedResponse, and LocalReply for bad fields."""
 
     __slots__ = ("_limits", "_loop", "_partial", "leftover")
 

@@ -157,7 +157,6 @@ class RequestFields:
         "_by_name",
         "_names",
         "accept",
-        "authority",
         "claims",
         "close",
         "content_length",
@@ -178,8 +177,7 @@ class RequestFields:
         self.kept_bytes = b""
         """All of `kept`, ready to send."""
         self.host: bytes | None = None
-        self.authority = ""
-        """The same, as text."""
+        """Unless it was taken out of the block (RequestHead.host)."""
         self.content_length: bytes | None = None
         """As sent; several fields are joined with a comma, so that framing.py sees that there were several."""
         self.transfer_encoding: bytes | None = None
@@ -188,10 +186,8 @@ class RequestFields:
         self.keep_alive = False
         self.upgrades_to_websocket = False
         self.expect: bytes | None = None
-        self.user_agent: bytes | None = None
-        """The whole line, as in `kept`: see `line_value`."""
-        self.referer: bytes | None = None
-        """The whole line."""
+        self.user_agent: str | None = None
+        self.referer = ""
         self.accept: bytes | None = None
         """The value."""
         self.claims: dict[bytes, bytes] | None = None
@@ -289,19 +285,18 @@ def request_fields(lines: FieldLines, minor: int) -> RequestFields:
             if fields.host is not None:
                 raise _repeated("Host")
             fields.host = content
-            fields.authority = content.decode("latin-1")
         elif role is _CONNECTION:
             options = connection_options(content) if options is None else options | connection_options(content)
         elif role is _USER_AGENT:
             if fields.user_agent is not None:
                 raise _repeated("User-Agent")
-            fields.user_agent = content
+            fields.user_agent = line_value(content).decode("latin-1")
             kept.append(content)
         elif role is _ACCEPT:
             fields.accept = _joined(fields.accept, line_value(content))
             kept.append(content)
         elif role is _REFERER:
-            fields.referer = content
+            fields.referer = line_value(content).decode("latin-1")
             kept.append(content)
         elif role is _CLAIM:
             claims = fields.claims

@@ -118,7 +118,6 @@ class ForwardedBlock:
     __slots__ = (
         "_believed",
         "_latest",
-        "_lines",
         "_origin",
         "_peer",
         "_port",
@@ -126,6 +125,7 @@ class ForwardedBlock:
         "_said",
         "_sends_forwarded",
         "_split",
+        "_template",
         "trusted",
     )
 
@@ -141,8 +141,8 @@ class ForwardedBlock:
         self._believed: _Claims | None = None
         self._latest: tuple[RequestFields | None, str, bytes] = (None, "", b"")
         """What `whole` gave last, up to the value of X-Request-ID: most clients say the same again."""
-        self._lines: dict[bytes, bytes] = {}
-        """By host."""
+        self._template = b""
+        """All lines for what this connection shows by itself, with two places for the host."""
         self._split: dict[bytes, tuple[list[bytes], list[str]]] = {}
         """By host: the same lines one by one, without X-Request-ID, and the names of all."""
 
@@ -154,7 +154,7 @@ class ForwardedBlock:
         return Origin(claims.hops[0] if claims.hops else self._peer, claims.scheme)
 
     def request_id(self, fields: RequestFields) -> str:
-        """A trusted peer's X-Request-ID when it is well formed, else a new one."""
+        """Of a trusted peer's request: its X-Request-ID when it is well formed; else a new one."""
         if self.trusted and fields.claims is not None:
             claimed = fields.claims.get(b"x-request-id", b"")
             if _well_formed_id(claimed):
@@ -165,13 +165,7 @@ class ForwardedBlock:
         """The lines for the upstream, each with its CRLF. `host`: the valid authority of the request, or empty."""
         if self.trusted and fields.claims is not None:
             return b"%b%b\r\n" % (self._trusted_lines(fields.claims, host), request_id.encode("ascii"))
-        lines = self._lines.get(host)
-        if lines is None:
-            lines = self._own_lines(host)
-            if len(self._lines) >= _HOSTS:
-                self._lines.clear()
-            self._lines[host] = lines
-        return lines + request_id.encode("ascii") + b"\r\n"
+        return b"%b%b\r\n" % (self._own_lines(host), request_id.encode("ascii"))
 
     def whole(self, fields: RequestFields, authority: str, request_id: str) -> bytes:
         """All lines for the upstream, those that the client sent before these."""
@@ -202,8 +196,14 @@ class ForwardedBlock:
     def _own_lines(self, host: bytes) -> bytes:
         """All lines for what this connection shows by itself, up to the value of X-Request-ID."""
         peer, scheme = self._origin
-        forwarded = _element(peer, host, scheme)
-        return self._all_lines(peer.encode("ascii"), peer, host, self._port, scheme, forwarded)
+        if not host:
+            forwarded = _element(peer, b"", scheme)
+            return self._all_lines(peer.encode("ascii"), peer, b"", self._port, scheme, forwarded)
+        if not self._template:
+            # A letter is never quoted, and none of the lines has a percent sign of its own.
+            forwarded = _element(peer, b"H", scheme).replace(b"host=H", b"host=%b")
+            self._template = self._all_lines(peer.encode("ascii"), peer, b"%b", self._port, scheme, forwarded)
+        return self._template % ((host, _quoted(host)) if self._sends_forwarded else host)
 
     def _trusted_lines(self, said: dict[bytes, bytes], host: bytes) -> bytes:
         """All lines for a trusted peer's request: what it says, and behind that the peer itself."""

@@ -13,6 +13,9 @@ from typing import Generic, TypeVar
 LINES = 8192
 LINE_BYTES = 512
 """8192 lines of 512 bytes: 4 MiB in a worker, whatever clients send."""
+STARTS = 16_384
+START_BYTES = 256
+"""Ten thousand paths of one host have room, in 20 MiB at most with what they mean."""
 BLOCKS = 1024
 BLOCK_BYTES = 2048
 """What a browser sends without long cookies."""
@@ -42,9 +45,9 @@ class LineMemory(Generic[S, B]):
 
     def learn_start(self, line: bytes, start: S) -> None:
         """A first line was accepted."""
-        if len(self.starts) >= LINES:
+        if len(self.starts) >= STARTS:
             self.starts.clear()
-        if len(line) <= LINE_BYTES:
+        if len(line) <= START_BYTES:
             self.starts[line] = start
 
     def learn_block(self, raw: bytes, block: B) -> None:

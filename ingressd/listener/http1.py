@@ -9,6 +9,7 @@ Longer than other modules on purpose: what each event of the transport means in 
 from __future__ import annotations
 
 import asyncio
+import select
 from typing import cast
 
 from aiohttp.base_protocol import BaseProtocol
@@ -31,6 +32,9 @@ from ingressd.proxy.outcome import Outcome
 _LINGER_S = 2.0
 _LINGER_BYTES = 256 * 1024
 _IDLE_S = 1.0  # then the parser goes, a third of what an idle connection holds; a new one costs 2 us
+_LOOK_S = 1.0
+_GONE = select.POLLERR | select.POLLHUP
+_SENDS_NO_MORE = getattr(select, "POLLRDHUP", 0)  # Linux
 _HEAD_END = b"\r\n\r\n"
 # Globals: a name of the module is found faster than one of an enumeration.
 _HEAD, _EXCHANGE, _DISCARD, _TUNNEL, _LINGER = tuple(State)
@@ -186,6 +190,8 @@ class Http1Connection(BaseProtocol):
             self.deadline = NEVER
             if not self._body_held:
                 self._go_on_reading()
+            if self._input_paused:
+                self._context.wheel.arm(self, _LOOK_S)
             self._exchange.client_writable()
         elif self._state is _HEAD:
             following, self._held = self._held, b""
@@ -204,6 +210,8 @@ class Http1Connection(BaseProtocol):
         elif state is _HEAD and (left_s := self._idle_until - self._context.wheel.now) > 0:
             self._reader = None
             self._context.wheel.arm(self, left_s)
+        elif exchange is not None and (state is _TUNNEL or self._body_held or exchange.body_complete):
+            self._look_for_client()
         elif state is _EXCHANGE and exchange is not None:
             if exchange.body_awaited and self._body_pace is not None and not self._body_pace.begun:
                 # We have not asked for the body yet (RFC 9110 section 10.1.1).
@@ -213,6 +221,20 @@ class Http1Connection(BaseProtocol):
                 exchange.fail(LocalReply(408, Reason.REQUEST_TIMEOUT, "the request body took too long", close=True))
         else:
             self.close()
+
+    def _look_for_client(self) -> None:
+        """Whether it is still there, while we do not read: no event tells of a client then that leaves."""
+        transport = self.transport
+        if transport is None or not self._input_paused:
+            return
+        poll = select.poll()
+        poll.register(transport.get_extra_info("socket").fileno(), _SENDS_NO_MORE)
+        # Who finishes sending into a tunnel may still read.
+        gone = _GONE if self._state is _TUNNEL else _GONE | _SENDS_NO_MORE
+        if any(events & gone for _, events in poll.poll(0)):
+            self.close()
+        else:
+            self._context.wheel.arm(self, _LOOK_S)
 
     def _pause_transport_reading(self) -> None:
         self._input_paused = True
@@ -298,6 +320,8 @@ class Http1Connection(BaseProtocol):
         self._held = held + data
         if len(self._held) > limits.buffer_high_bytes or self._ahead >= limits.pipelined_requests:
             self._pause_transport_reading()
+            if not self.stalled:
+                self._context.wheel.arm(self, _LOOK_S)
 
     # Bodies
 
@@ -315,7 +339,7 @@ class Http1Connection(BaseProtocol):
             self.deadline = NEVER
             if decoder.leftover:
                 self._hold(decoder.leftover)
-        elif self.deadline != NEVER:
+        elif self.deadline != NEVER and not self._body_held:
             self._watch_input()
         exchange.request_body(pieces, decoder.complete)
 
@@ -405,13 +429,14 @@ class Http1Connection(BaseProtocol):
         if self._body_pace is not None:
             self._body_pace.hold(self._context.wheel.now)
         if not self.stalled:
-            self.deadline = NEVER
+            self._context.wheel.arm(self, _LOOK_S)
         self._pause_transport_reading()
 
     def resume_body(self) -> None:
         """See Downstream."""
         self._body_held = False
         if not self.stalled:
+            self.deadline = NEVER
             self._go_on_reading()
         self._resume_transport_reading()
 

@@ -30,6 +30,8 @@ class Entry(Protocol):
     reason: str
     """errors.Reason of a local reply or of a cut response; empty when the upstream answered."""
     route: Route | None
+    bytes_in: int
+    """Bytes of the request body."""
     bytes_out: int
     """Bytes of the response body."""
     attempts: int
@@ -41,8 +43,8 @@ class Entry(Protocol):
     """From the last attempt's start to the end."""
 
     @property
-    def bytes_in(self) -> int:
-        """Bytes of the request body."""
+    def user(self) -> str:
+        """Whom Basic authentication or a token has let in, by name; empty = nobody was asked, or nobody was let in."""
 
     @property
     def user_agent(self) -> str:

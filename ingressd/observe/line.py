@@ -43,6 +43,7 @@ class JsonLine:
         self._answers: dict[tuple[int, str, str], tuple[Route | None, str]] = {}
         """By status, reason and id of the route, which must be the same object: a reload may have changed it."""
         self._attempts: dict[tuple[str, int], str] = {}
+        self._speakers: dict[tuple[str, str, str], str] = {}
 
     def __call__(self, entry: Entry) -> str:
         """The line of `entry`; its time is when the request began."""
@@ -56,6 +57,7 @@ class JsonLine:
         route = entry.route
         answer = (entry.status, entry.reason, "" if route is None else route.id)
         attempt = (entry.upstream_address, entry.upstream_status)
+        speaker = (entry.user, entry.user_agent, entry.referer)
         known = self._answers.get(answer)
         upstream_s = entry.upstream_duration_s
         return (
@@ -66,7 +68,7 @@ class JsonLine:
             f'"bytes_in":{entry.bytes_in},"bytes_out":{entry.bytes_out},"duration_ms":{entry.duration_s * 1000:.3f},'
             f"{self._attempts.get(attempt) or self._attempt(attempt)},"
             f'"upstream_ms":{"null" if upstream_s is None else f"{upstream_s * 1000:.3f}"},'
-            f'"attempts":{entry.attempts},"user_agent":{quote(entry.user_agent)},"referer":{quote(entry.referer)}}}\n'
+            f'"attempts":{entry.attempts},{self._speakers.get(speaker) or self._speaker(speaker)}}}\n'
         )
 
     def _client(self, client: tuple[str, int, str]) -> str:
@@ -93,6 +95,11 @@ class JsonLine:
     def _attempt(self, attempt: tuple[str, int]) -> str:
         address, status = attempt
         return _remember(self._attempts, attempt, f'"upstream":{quote(address)},"upstream_status":{status}')
+
+    def _speaker(self, speaker: tuple[str, str, str]) -> str:
+        user, user_agent, referer = speaker
+        text = f'"user":{quote(user)},"user_agent":{quote(user_agent)},"referer":{quote(referer)}'
+        return _remember(self._speakers, speaker, text) if len(text) <= _REMEMBERED_CHARS else text
 
 
 def _remember(memory: dict[K, V], key: K, value: V) -> V:
@@ -130,7 +137,7 @@ class NginxLine:
         else:
             upstream = "- - - -"
         return (
-            f"{escape(entry.client_address)} - - [{self._time}]"
+            f"{escape(entry.client_address)} - {escape(entry.user) or '-'} [{self._time}]"
             f' "{request}" {entry.status} {entry.bytes_out}'
             f' "{escape(entry.referer) or "-"}" "{escape(entry.user_agent) or "-"}"'
             f" {entry.bytes_in} {entry.duration_s:.3f} [{escape(service)}] [] {upstream} {escape(entry.request_id)}\n"

@@ -18,6 +18,7 @@ from ingressd.table.route import Route
 BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """Upper bounds of the histograms; the last bucket has none."""
 _LEAST_S = BOUNDS_S[0]
+_OK = 200
 SERIES = 100_000
 """Counts of requests by route, status and reason. What is beyond is counted as route `other`."""
 TIMED_ROUTES = 1_000
@@ -45,11 +46,13 @@ class _Times:
 class _Series:
     """What was counted of one route."""
 
-    __slots__ = ("answers", "durations", "labels", "route", "upstream_durations")
+    __slots__ = ("answers", "durations", "labels", "ok", "route", "upstream_durations")
 
     def __init__(self, labels: Labels, durations: _Times, upstream_durations: _Times) -> None:
         self.labels = labels
         self.route: Route | None = None
+        self.ok = 0
+        """Answers of endpoints with status 200: nearly all."""
         self.answers: dict[tuple[int, str], int] = {}
         self.durations = durations
         self.upstream_durations = upstream_durations
@@ -114,12 +117,14 @@ class WorkerStats:
         series = self._by_route.get("" if route is None else route.id)
         if series is None or series.route is not route:
             series = self._find(route)
-        answer = (entry.status, entry.reason)
-        answers = series.answers
-        try:
-            answers[answer] += 1
-        except KeyError:
-            self._first(series, answer)
+        if entry.status == _OK and not entry.reason:
+            series.ok += 1
+        else:
+            answer = (entry.status, entry.reason)
+            try:
+                series.answers[answer] += 1
+            except KeyError:
+                self._first(series, answer)
         self.bytes_in_total += entry.bytes_in
         self.bytes_out_total += entry.bytes_out
         seconds = entry.duration_s
@@ -140,6 +145,8 @@ class WorkerStats:
         for labels, series in self._all.items():
             if series.answers:
                 requests[labels] = dict(series.answers)
+            if series.ok:
+                requests.setdefault(labels, {})[_OK, ""] = series.ok
             if series is self._other or series.durations is not self._other.durations:
                 for times, into in (
                     (series.durations, durations),
@@ -177,6 +184,7 @@ class WorkerStats:
         if series is None:
             if self._room <= 0:
                 return self._other
+            self._room -= 1
             other = self._other
             timed = len(self._all) - 2 < TIMED_ROUTES
             series = self._all[labels] = _Series(

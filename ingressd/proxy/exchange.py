@@ -64,17 +64,21 @@ class Exchange(Attempts):
         self._keep = not fields.close and (head.minor == 1 or fields.keep_alive)
         downstream = self._downstream
         forwarded = downstream.forwarded
-        self.request_id = forwarded.request_id(fields)
         if forwarded.trusted:
+            self.request_id = forwarded.request_id(fields)
             self.client_address, self.scheme = forwarded.origin(fields)
+        else:
+            self.request_id = new_request_id()
         target = head.target
-        host = fields.host
         # RFC 9112 section 3.2: also a Host that is about to be replaced has to be there, and to be one.
-        if host:
-            self.host = canonical_host(host)
-            self.authority = fields.authority
+        if head.host is not None:
+            self.authority, self.host = head.host
+        elif fields.host:
+            self.host = canonical_host(fields.host)
+            self.authority = fields.host.decode("latin-1")
         elif head.minor == 1:
-            raise LocalReply(400, Reason.BAD_REQUEST, "no Host field" if host is None else "empty Host", close=True)
+            missing = "no Host field" if fields.host is None else "empty Host"
+            raise LocalReply(400, Reason.BAD_REQUEST, missing, close=True)
         if target[0] != "/":
             if head.method == "CONNECT":
                 raise _method_not_allowed()

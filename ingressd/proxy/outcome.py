@@ -11,11 +11,11 @@ import time
 
 from ingressd.errors import LocalReply, Reason
 from ingressd.filters.base import Encoder, Services
+from ingressd.filters.guard import USER
 from ingressd.http import local_reply
 from ingressd.http.client_certificate import ClientTls
 from ingressd.http.codec import RequestHead
 from ingressd.http.edited_lines import EditedLines
-from ingressd.http.fields import line_value
 from ingressd.http.framing import NONE, BodyDecoder, BodyFraming
 from ingressd.proxy.context import ProxyContext
 from ingressd.proxy.downstream import Downstream
@@ -55,6 +55,7 @@ class Outcome(RequestView):
         "_upstream_started",
         "_waiting",
         "attempts",
+        "bytes_in",
         "bytes_out",
         "decoder",
         "duration_s",
@@ -92,7 +93,7 @@ class Outcome(RequestView):
         self.status = 0
         self.reason = ""
         self.attempts = 0
-        self.bytes_out = 0
+        self.bytes_in = self.bytes_out = 0
         self.duration_s = 0.0
         self.upstream_address = ""
         self.upstream_status = 0
@@ -160,25 +161,21 @@ class Outcome(RequestView):
         return self._body is not None and self._body.expects_continue
 
     @property
-    def bytes_in(self) -> int:
-        """Bytes of the request body."""
-        if self._tunnel is not None:
-            return self._tunnel.bytes_up
-        if self._body is not None:
-            return self._body.received_bytes
-        return 0 if self.edits is None else self.edits.body_bytes
+    def user(self) -> str:
+        """See Entry."""
+        edits = self.edits
+        return "" if edits is None else edits.notes.get(USER, "")
 
     @property
     def user_agent(self) -> str:
         """The User-Agent field, or nothing."""
-        line = None if self.fields is None else self.fields.user_agent
-        return "" if line is None else line_value(line).decode("latin-1")
+        fields = self.fields
+        return "" if fields is None else fields.user_agent or ""
 
     @property
     def referer(self) -> str:
         """The Referer field, or nothing."""
-        line = None if self.fields is None else self.fields.referer
-        return "" if line is None else line_value(line).decode("latin-1")
+        return "" if self.fields is None else self.fields.referer
 
     @property
     def _detoured(self) -> bool:
@@ -270,9 +267,13 @@ class Outcome(RequestView):
         if self.attempts:
             self.upstream_duration_s = now - self._upstream_started
         context = self._context
-        if self._tunnel is not None:
-            self.bytes_out = self._tunnel.bytes_down
+        if self._body is not None:
+            self.bytes_in = self._body.received_bytes
+        elif self._tunnel is not None:
+            self.bytes_in, self.bytes_out = self._tunnel.bytes_up, self._tunnel.bytes_down
             context.stats.tunnels_open -= 1
+        elif self.edits is not None:
+            self.bytes_in = self.edits.body_bytes
         context.stats.finished(self)
         if self.edits is not None:
             for call in self.edits.ends:

@@ -6,6 +6,8 @@ what a client sends.
 
 from __future__ import annotations
 
+import sys
+
 from ingressd.routing.paths import prefix_key
 from ingressd.routing.trace import Trace
 from ingressd.table.route import EXACT, Route, VirtualHost
@@ -19,14 +21,16 @@ class HostIndex:
     def __init__(self, virtual_host: VirtualHost) -> None:
         self.virtual_host = virtual_host
         self.default = virtual_host.default
-        self._exact: dict[str, Route] = {}
+        exact: dict[str, Route] = {}
         self._prefixes: dict[str, Route] = {}
         # The longest first, then in the order of the host: `/foo/` comes before `/foo`, which takes the same requests.
         for route in sorted(virtual_host.routes, key=lambda route: -len(route.path)):
             if route.path_type == EXACT:
-                self._exact.setdefault(route.path, route)
+                exact.setdefault(route.path, route)
             else:
-                self._prefixes.setdefault(prefix_key(route.path), route)
+                # The hosts share their keys: what all of them have is in the processor's cache.
+                self._prefixes.setdefault(sys.intern(prefix_key(route.path)), route)
+        self._exact = exact or None
         self._root = self._prefixes.pop("", None)
         self._longest = max(map(len, self._prefixes), default=0)
 
@@ -37,7 +41,7 @@ class HostIndex:
         """The route that takes `path`; defaults are the caller's. A trace also gets those that come after it."""
         if trace is not None:
             trace.paths_of(self.virtual_host, path)
-        route = self._exact.get(path)
+        route = None if self._exact is None else self._exact.get(path)
         if route is not None:
             if trace is None:
                 return route

@@ -352,9 +352,8 @@ class UpstreamConnection(BaseProtocol):
 
     def _finish(self) -> None:
         """The response is complete: keep the connection or close it, before the sink goes on."""
-        reusable = self._reusable and self._sent_all
         self._detach()
-        if reusable:
+        if self._reusable and self._sent_all:
             self.retire()
         else:
             self.deadline = NEVER

@@ -103,6 +103,7 @@ def test_a_request_that_was_answered(world: World) -> None:
         "upstream": f"127.0.0.1:{world.app.port}",
         "upstream_status": 200,
         "attempts": 1,
+        "user": "",
         "user_agent": "me/1",
         "referer": "http://b/",
     }
@@ -164,7 +165,7 @@ def test_the_format_of_ingress_nginx(tmp_path: Path) -> None:
     log = tmp_path / "access.log"
     with app("the app") as behind:
         site = _site(tmp_path, behind)
-        options = (f"--access-log={log}", "--access-log-format=nginx")
+        options = (f"--access-log={log}", "--access-log-format=nginx", "--workers=1")
         with running(tmp_path / "log", str(site.folder), *options) as program:
             world = World(program, behind, log)
             world.send(

@@ -48,7 +48,7 @@ def test_a_whole_head_gives_its_parts_as_sent() -> None:
     head = read(GET)
     assert head is not None
     assert (head.method, head.target, head.minor) == ("GET", "/a?b=c", 1)
-    assert head.block.lines == [b"Host: x", b"X-One: 1"]
+    assert head.lines == [b"Host: x", b"X-One: 1"]
 
 
 def test_what_follows_a_head_is_left_over() -> None:
@@ -89,7 +89,7 @@ def test_a_head_may_come_in_any_pieces(cuts: list[int]) -> None:
     heads = [it.feed(GET[a:b]) for a, b in itertools.pairwise(edges)]
     assert heads[:-1] == [None] * (len(heads) - 1)
     assert heads[-1] is not None
-    assert heads[-1].block.lines == [b"Host: x", b"X-One: 1"]
+    assert heads[-1].lines == [b"Host: x", b"X-One: 1"]
     assert it.leftover == b""
 
 

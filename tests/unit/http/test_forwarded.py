@@ -73,7 +73,6 @@ def test_one_client_s_requests_for_very_many_hosts_each_name_their_own() -> None
         assert b"\r\nForwarded: for=203.0.113.9;host=h%d.test;proto=http\r\n" % number in rendered
         assert rendered.startswith(b"X-Forwarded-Host: h%d.test\r\n" % number)
         assert rendered.endswith(b"X-Request-ID: id%d\r\n" % number)
-    assert len(block._lines) < 100
 
 
 def test_request_ids_are_32_hexadecimal_digits_and_differ() -> None:

@@ -34,6 +34,7 @@ class Ended:
     upstream_status: int = 200
     upstream_duration_s: float | None = 0.004
     bytes_in: int = 7
+    user: str = ""
     user_agent: str = "curl/8.0"
     referer: str = ""
 

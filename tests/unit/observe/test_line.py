@@ -66,6 +66,7 @@ def test_a_json_line_has_every_field_in_its_type() -> None:
         "upstream_status": 200,
         "upstream_ms": 4.0,
         "attempts": 1,
+        "user": "",
         "user_agent": "curl/8.0",
         "referer": "",
     }
