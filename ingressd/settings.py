@@ -103,6 +103,8 @@ class Settings:
     """Python files with filters that Ingresses may name."""
     limit_status: int = 503
     """Status above a limit-rps and its kin: 503 as in ingress-nginx, or 429."""
+    redirect_status: int = 308
+    """Status of redirects to HTTPS and between a host and its www host: 301, 302, 303, 307 or 308."""
     ssl_passthrough: bool = False
     """Honour ssl-passthrough: pass connections on by the host in their ClientHello, without ending their TLS."""
     default_backend: str = ""

@@ -131,6 +131,13 @@ FLAGS = (
         compiles=True,
     ),
     SettingFlag(
+        "redirect_status",
+        "--redirect-status",
+        "Status of redirects to HTTPS and between a host and its www host: 301, 302, 303, 307 or 308.",
+        "STATUS",
+        compiles=True,
+    ),
+    SettingFlag(
         "ssl_passthrough",
         "--ssl-passthrough",
         "Honour ssl-passthrough: pass connections on by the host in their ClientHello, without ending their TLS.",

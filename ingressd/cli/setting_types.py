@@ -106,6 +106,12 @@ def _limit_status(value: object) -> int:
     return int(str(value))
 
 
+def _redirect_status(value: object) -> int:
+    if str(value).strip() not in {"301", "302", "303", "307", "308"}:
+        raise ValueError("the status of a redirect is 301, 302, 303, 307 or 308")
+    return int(str(value))
+
+
 def _zone(value: str) -> str:
     if value and not _ZONE.fullmatch(value):
         raise ValueError(f"{value!r} is not the name of a zone such as eu-central-1a")
@@ -202,6 +208,7 @@ Domain = Annotated[str, AfterValidator(_domain)]
 Prefix = Annotated[str, AfterValidator(_prefix)]
 FieldNames = Annotated[tuple[Annotated[str, AfterValidator(_field_name)], ...], BeforeValidator(_items(","))]
 LimitStatus = Annotated[int, BeforeValidator(_limit_status)]
+RedirectStatus = Annotated[int, BeforeValidator(_redirect_status)]
 Zone = Annotated[str, AfterValidator(_zone)]
 OptionalAddress = Annotated[str, AfterValidator(_optional_address)]
 ClusterCidr = Annotated[str, AfterValidator(_cluster_cidr)]
@@ -233,6 +240,7 @@ TYPES: Mapping[str, Any] = {
     "drain_timeout_s": Seconds,
     "annotations_prefix": Prefix,
     "limit_status": LimitStatus,
+    "redirect_status": RedirectStatus,
     "plugins": Paths,
     "allowed_response_headers": FieldNames,
     "proxy_mode": one_of(["nftables", "iptables", "ipvs"]),

@@ -37,13 +37,19 @@ def add_extra_hosts(
     hosts: dict[str, VirtualHost],
     before: Mapping[str, VirtualHost],
     tls: TlsTable,
+    status: int,
     faults: list[Fault],
 ) -> None:
-    """Put them into `hosts`, and their certificates into `tls`; those that stayed the same are of `before`."""
+    """Put them into `hosts`, and their certificates into `tls`; those that stayed the same are of `before`.
+
+    `status` is that of redirects.
+    """
     ruled = frozenset(hosts)
+    # A host that has nothing to serve needs no further name, and could lead none of its requests anywhere.
+    serving = {name for name, host in hosts.items() if host.routes or host.default is not None}
     given: dict[str, _Wish] = {}
     for wish in _wishes(fragments):
-        if wish.part.host not in ruled:
+        if wish.part.host not in serving:
             continue
         if wish.name in ruled:
             why = f"{wish.name} has rules of its own"
@@ -56,7 +62,7 @@ def add_extra_hosts(
         faults.append(wish.fault(Severity.INFO, "host_taken", f"{wish.name}: {what}, because {why}"))
     for name, wish in given.items():
         host = hosts[wish.part.host]
-        made = _redirecting(wish, host, tls) if wish.redirects else _alias(name, host)
+        made = _redirecting(wish, host, tls, status) if wish.redirects else _alias(name, host)
         known = before.get(name)
         hosts[name] = known if known == made else made
         if host.tls:
@@ -92,7 +98,7 @@ def _moved(route: Route, name: str) -> Route:
     )
 
 
-def _redirecting(wish: _Wish, host: VirtualHost, tls: TlsTable) -> VirtualHost:
+def _redirecting(wish: _Wish, host: VirtualHost, tls: TlsTable, status: int) -> VirtualHost:
     """A host whose one route sends everything to `host`. It names a Service that no request gets to."""
     ingress = wish.part.ingress
     some = host.routes[0] if host.routes else host.default
@@ -109,7 +115,7 @@ def _redirecting(wish: _Wish, host: VirtualHost, tls: TlsTable) -> VirtualHost:
         port=some.port,
         file=ingress.file,
         line=ingress.position(*wish.loc).line,
-        filters=(WwwRedirect(host.name),),
+        filters=(WwwRedirect(host.name, status),),
         policy=some.policy,
     )
     return VirtualHost(wish.name, (route,), tls=tls.has(wish.name) or host.tls)

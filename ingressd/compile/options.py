@@ -65,16 +65,25 @@ class StreamOptions:
     udp_idle_s: float = 180.0
     most_cluster_listeners: int = 0
     """How many a worker has descriptors for; 0 = no bound."""
+    machine: frozenset[str] = frozenset()
+    """Addresses of this machine beside those of 127.0.0.0/8 and ::1, as far as they are known."""
+    held: frozenset[str] = frozenset()
+    """Keys of listeners whose port another program has."""
 
     @classmethod
-    def from_settings(cls, settings: Settings, most_cluster_listeners: int) -> StreamOptions:
+    def from_settings(
+        cls,
+        settings: Settings,
+        most_cluster_listeners: int,
+        machine: frozenset[str] = frozenset(),
+        held: frozenset[str] = frozenset(),
+    ) -> StreamOptions:
         """Of a running program, with the ports that were really opened, or of a command that compiles once."""
         ports = (
             OwnPort("--http-port", settings.bind, settings.http_port),
             OwnPort("--https-port", settings.bind, settings.https_port),
             OwnPort("--admin-port", settings.admin_bind, settings.admin_port),
             OwnPort("--dns-port", settings.dns_bind, settings.dns_port, udp=True),
-            OwnPort("--dns-port", settings.dns_bind, settings.dns_port),
         )
         return cls(
             node_ports=settings.node_ports,
@@ -86,6 +95,8 @@ class StreamOptions:
             idle_s=settings.stream_idle_s,
             udp_idle_s=settings.udp_idle_s,
             most_cluster_listeners=most_cluster_listeners,
+            machine=machine,
+            held=held,
         )
 
 
@@ -107,6 +118,7 @@ class CompileOptions:
     zone: str = ""
     annotations_prefix: str = ""
     limit_status: int = 503
+    redirect_status: int = 308
     ssl_passthrough: bool = False
     allowed_response_headers: tuple[str, ...] = ()
     regex_scope: str = "ingress"
@@ -128,6 +140,8 @@ class CompileOptions:
         certificates: Certificates,
         *,
         most_cluster_listeners: int = 0,
+        machine: frozenset[str] = frozenset(),
+        held: frozenset[str] = frozenset(),
     ) -> CompileOptions:
         """The options of a running program, or of a command that compiles once."""
         return cls(
@@ -143,6 +157,7 @@ class CompileOptions:
             zone=settings.zone,
             annotations_prefix=settings.annotations_prefix,
             limit_status=settings.limit_status,
+            redirect_status=settings.redirect_status,
             ssl_passthrough=settings.ssl_passthrough,
             allowed_response_headers=settings.allowed_response_headers,
             regex_scope=settings.regex_scope,
@@ -150,6 +165,6 @@ class CompileOptions:
             https_redirect_port=settings.https_redirect_port,
             limits=settings.limits,
             certificates=certificates,
-            streams=StreamOptions.from_settings(settings, most_cluster_listeners),
+            streams=StreamOptions.from_settings(settings, most_cluster_listeners, machine, held),
             cluster_domain=settings.cluster_domain,
         )

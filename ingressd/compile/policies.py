@@ -12,13 +12,17 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
+from ingressd.compile.made import PoolName
 from ingressd.compile.options import CompileOptions
 from ingressd.compile.references import References
 from ingressd.errors import Fault, Severity
+from ingressd.filters import proxy_ssl
 from ingressd.filters.base import Filter, FilterSpec, Site, Unusable, boolean
 from ingressd.filters.canary import CANARY_READS
+from ingressd.filters.header_values import headers
+from ingressd.filters.partly import Partly
 from ingressd.filters.registry import ANNOTATIONS, CHAIN, SPEC_OF
-from ingressd.filters.ssl_redirect import HTTPS_PORT
+from ingressd.filters.ssl_redirect import HTTPS_PORT, STATUS, SslRedirect
 from ingressd.filters.unsupported import GUARDS, LEFT_OUT
 from ingressd.model.ingress import CLASS_ANNOTATION, Ingress
 from ingressd.model.resource import Resource
@@ -60,6 +64,8 @@ class Policy:
     variant: PoolVariant = PLAIN
     canary: bool = False
     """It takes a part of the requests of another Ingress."""
+    redirect_status: int = STATUS
+    """Of redirects to HTTPS."""
     unread: frozenset[str] = frozenset()
     """Annotations, by name without prefix, whose values are not understood."""
 
@@ -79,6 +85,16 @@ class Policy:
         """Whether routes of one host may have chains that differ."""
         return any(spec.by_path for spec in self.specs)
 
+    def tls_fault(self, pool: PoolName, references: References) -> Fault | None:
+        """A warning when proxy-ssl-* is for endpoints that no TLS is spoken to."""
+        variant = self.variant
+        if variant.tls is None or variant.protocol or references.speaks_tls(pool):
+            return None
+        key = self.key_of(next(each.name for each in proxy_ssl.SPEC.annotations if each.name in self.values))
+        message = f"{key}: it has no effect, because no TLS is spoken to Service {pool.namespace}/{pool.service}"
+        hint = "set backend-protocol: HTTPS, or appProtocol: https at the port of the Service"
+        return _fault(self.ingress, Severity.WARNING, "annotation_differs", key, message, hint)
+
     def key_of(self, name: str) -> str:
         """The annotation as it is written."""
         return self.keys.get(name, f"{OURS}{name}")
@@ -97,9 +113,12 @@ class Policy:
             except Unusable as problem:
                 denied = _unusable(self.ingress, self.key_of(problem.annotation), problem, faults) or denied
                 continue
+            if isinstance(made, SslRedirect):
+                made = replace(made, status=self.redirect_status)
             if made is not None:
                 built.append(made)
-            for remark in spec.remarks(self.values, site):
+            # One that takes nothing until it is corrected is not explained further.
+            for remark in () if self.lost else spec.remarks(self.values, site):
                 key = self.key_of(remark.annotation)
                 message = f"{key}: {remark}"
                 faults.append(_fault(self.ingress, Severity.WARNING, "annotation_differs", key, message, remark.hint))
@@ -134,7 +153,10 @@ def read_policy(
                 continue
             if annotation is not None and not (annotation.native and prefix == NGINX):
                 try:
-                    values[name], keys[name] = annotation.parse(text), key
+                    # Blanks around a value mean nothing, as in ingress-nginx; but fields that end in a line break are
+                    # lines, where a semicolon ends nothing.
+                    bare = text if annotation.parse is headers else text.strip()
+                    values[name], keys[name] = annotation.parse(bare), key
                 except ValueError as problem:
                     message = f'{key}: "{text}" must be {problem}'
                     if annotation.guard:
@@ -142,6 +164,9 @@ def read_policy(
                         message += "; until then its routes answer 503"
                     elif annotation.selects:
                         message += "; until then it takes no request"
+                    elif isinstance(problem, Partly):
+                        values[name], keys[name] = problem.value, key
+                        message += f"; until then {problem.meanwhile}"
                     else:
                         message += "; it is left out"
                     unread.add(name)
@@ -168,7 +193,9 @@ def read_policy(
             key = keys.get(problem.annotation, problem.annotation)
             denied = _unusable(ingress, key, problem, faults) or denied
     unread -= values.keys()
-    return Policy(ingress, values, keys, denied, nginx, policy, variant, canary, frozenset(unread))
+    return Policy(
+        ingress, values, keys, denied, nginx, policy, variant, canary, options.redirect_status, frozenset(unread)
+    )
 
 
 def _base_policy(options: CompileOptions, *, nginx: bool) -> RoutePolicy:
@@ -244,7 +271,7 @@ def canary_annotation(ingress: Resource[Ingress], prefixes: Sequence[str] = (NGI
     for prefix in prefixes:
         key = f"{prefix}canary"
         with suppress(ValueError, KeyError):
-            found = key if boolean(ingress.object.metadata.annotations[key]) else ""
+            found = key if boolean(ingress.object.metadata.annotations[key].strip()) else ""
     return found
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from ingressd.compile.made import PoolName
+from ingressd.compile.pools import TLS_PROTOCOLS
 from ingressd.filters.base import Unusable
 from ingressd.model.ingress import Ingress
 from ingressd.model.kinds import Kind
@@ -28,12 +29,18 @@ class References:
         resources: ResourceSet,
         need: Callable[[PoolName, str], None],
         operators_own: PoolName | None = None,
+        *,
+        cluster_domain: str,
     ) -> None:
-        """`need` is told the pools that annotations name, and by which annotation. `operators_own`: the default one."""
+        """`need` is told the pools that annotations name, and by which annotation. `operators_own`: the default one.
+
+        `cluster_domain` is what the names of Services in DNS end with.
+        """
         self._ingress = ingress
         self._resources = resources
         self._need = need
         self._operators_own = operators_own
+        self._in_dns = ("svc", f"svc.{cluster_domain}")
         self.found: dict[Sought, Resource[Kind] | None] = {}
 
     def secret(self, name: str, annotation: str) -> Mapping[str, bytes]:
@@ -56,9 +63,16 @@ class References:
             raise Unusable(annotation, f"there is no ConfigMap {'/'.join(key)}", "write it, or correct its name")
         return resource.object.data
 
-    def pool(self, service: str, port: str, annotation: str, namespace: str = "") -> str:
-        """See Lookup."""
-        key = (namespace or self._ingress.namespace, service)
+    def pool(self, service: str, port: str, annotation: str) -> str:
+        """See Lookup. Behind a name in DNS there may be the cluster's domain."""
+        namespace = ""
+        own, dot, space = service.partition(".")
+        if dot:
+            # No Service has a dot in its name.
+            namespace, _, rest = space.partition(".")
+            if rest not in self._in_dns:
+                raise Unusable(annotation, f"{service} is the name of no Service")
+        key = (namespace or self._ingress.namespace, own)
         resource = self._resources.services.get(key)
         self.found["Service", key] = resource
         if resource is None:
@@ -71,6 +85,16 @@ class References:
         name = PoolName(*key, port)
         self._need(name, annotation)
         return name.id
+
+    def speaks_tls(self, name: PoolName) -> bool:
+        """Whether the appProtocol of the port asks for TLS; also when there is no such Service: others tell of that."""
+        key = (name.namespace, name.service)
+        resource = self._resources.services.get(key)
+        self.found["Service", key] = resource
+        if resource is None:
+            return True
+        ports = [each for each in resource.object.spec.ports if name.port in (each.name, str(each.port))]
+        return any((each.app_protocol or "").lower() in TLS_PROTOCOLS for each in ports)
 
     def default_pool(self, annotation: str) -> str:
         """See Lookup."""

@@ -146,7 +146,13 @@ class _RuleReader:
         self._options = options
         self._faults: list[Fault] = []
         self._backends: dict[PoolName, tuple[Loc, ...]] = {}
-        self._references = References(ingress, resources, self._needed, operators_pool(options.default_backend))
+        self._references = References(
+            ingress,
+            resources,
+            self._needed,
+            operators_pool(options.default_backend),
+            cluster_domain=options.cluster_domain,
+        )
         self._policy: Policy = read_policy(ingress, options, self._references, self._faults)
         self._chains: dict[tuple[str, ...], Chain] = {}
         """By host, or by host and path."""
@@ -216,6 +222,9 @@ class _RuleReader:
         name = pool_name(backend, self._ingress.namespace, self._policy.variant)
         if self._policy.canary:
             return name  # which of its pools it is depends on the Ingress that it belongs to: canaries.py
+        unused = self._policy.tls_fault(name, self._references)
+        if unused is not None:
+            self._faults.append(unused)
         for each in name.with_twin:
             self._backends[each] = (*self._backends.get(each, ()), loc)
         return name

@@ -328,10 +328,10 @@ class Lookup(Protocol):
     def config_map(self, name: str, annotation: str) -> Mapping[str, str]:
         """The data of the ConfigMap `NAME` or `NAMESPACE/NAME`. Raises Unusable."""
 
-    def pool(self, service: str, port: str, annotation: str, namespace: str = "") -> str:
+    def pool(self, service: str, port: str, annotation: str) -> str:
         """The id of the pool of a Service; without a port, of its first. Raises Unusable.
 
-        Without a namespace it is in that of the Ingress. A name in DNS, which may have another one, is no reference.
+        `service`: its name, in the namespace of the Ingress, or its name in DNS (`NAME.NAMESPACE.svc`).
         """
 
     def default_pool(self, annotation: str) -> str:

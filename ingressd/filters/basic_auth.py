@@ -18,7 +18,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from ingressd.errors import LocalReply, Reason
 from ingressd.filters.base import Annotation, Filter, FilterSpec, Request, Services, Site, Unusable, Verdict, choice
-from ingressd.filters.guard import alone
+from ingressd.filters.guard import USER, alone
 from ingressd.filters.htpasswd import Users, read_file, read_map, verify
 from ingressd.filters.offloaded import Offloaded
 from ingressd.filters.recent import Recent
@@ -106,6 +106,7 @@ class BasicAuth:
         entry = self.users.get(credentials.user)
         key = found.key((entry or "").encode(), *credentials)
         if found.good.get(key, request.began):
+            _let_in(request, credentials)
             return None
         if found.bad.get(key, request.began):
             return self._refusal()
@@ -125,6 +126,7 @@ class BasicAuth:
         matches = await Offloaded.of(services).run(services, key, partial(verify, credentials.password, hashed))
         if matches and entry is not None:
             found.good.put(key, True, request.began + HOLDS_S)
+            _let_in(request, credentials)
             return None
         found.bad.put(key, True, request.began + HOLDS_S)
         return self._refusal()
@@ -138,6 +140,10 @@ class BasicAuth:
         return LocalReply(
             401, Reason.AUTH_FAILED, "a name and a password are needed", headers=((b"WWW-Authenticate", challenge),)
         )
+
+
+def _let_in(request: Request, credentials: Credentials) -> None:
+    request.notes[USER] = credentials.user.decode("utf-8", "replace")
 
 
 def _realm(text: str) -> str:

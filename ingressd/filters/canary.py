@@ -6,7 +6,10 @@ filter runs.
 
 from __future__ import annotations
 
-from ingressd.filters.base import Annotation, FilterSpec, boolean, whole
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ingressd.filters.base import Annotation, FilterSpec, Site, Unusable, boolean, whole
 from ingressd.filters.match import header_name, pattern
 from ingressd.http.cookies import valid_name
 
@@ -64,6 +67,11 @@ class _Spec(FilterSpec):
         ),
         Annotation("canary-weight-total", whole(0, MOST), "what canary-weight is a part of; at least 100", "100"),
     )
+
+    def remarks(self, values: Mapping[str, Any], site: Site) -> Iterable[Unusable]:
+        first = next((each.name for each in self.annotations if each.name in values), "canary")
+        if first != "canary":
+            yield Unusable(first, "it has no effect without canary", 'add canary: "true", or remove this')
 
 
 SPEC = _Spec()

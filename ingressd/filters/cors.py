@@ -13,6 +13,7 @@ from typing import Any
 
 from ingressd.errors import LocalReply, Reason
 from ingressd.filters.base import Annotation, Filter, FilterSpec, Request, Response, Site, boolean, items, whole
+from ingressd.filters.partly import Partly
 from ingressd.http.edited_lines import FixedFields
 
 METHODS = "GET, PUT, POST, DELETE, PATCH, OPTIONS"
@@ -34,23 +35,28 @@ class Origins:
 
     @classmethod
     def parse(cls, text: str) -> Origins:
-        """Raises ValueError."""
+        """Raises Partly, with those that are origins: one that is none does not open the route to all of them."""
         exact: set[str] = set()
         wildcards: list[tuple[str, str]] = []
         every = False
+        wrong: list[str] = []
         for item in items(text):
             match = _origin(item)
             if item == "*":
                 every = True
             elif match is None:
-                raise ValueError(f'"*" or origins with commas, as in "https://a.test, https://*.b.test": not {item}')
+                wrong.append(item)
             elif match[2]:
                 wildcards.append((f"{match[1]}://", f".{match[3]}{match[4] or ''}".lower()))
             else:
                 exact.add(item.lower())
-        if not (every or exact or wildcards):
-            raise ValueError('"*" or origins with commas, as in "https://a.test, https://*.b.test"')
-        return cls(every, frozenset(exact), tuple(wildcards))
+        made = cls(every, frozenset(exact), tuple(wildcards))
+        some = every or exact or wildcards
+        if wrong or not some:
+            text = '"*" or origins with commas, as in "https://a.test, https://*.b.test"'
+            text += f": not {', '.join(wrong)}" if wrong else ""
+            raise Partly(text, made, "only the others are allowed" if some else "none is allowed")
+        return made
 
     def allows(self, origin: str) -> bool:
         """Whether a page of `origin` may read answers."""
@@ -143,6 +149,13 @@ _FIELDS = frozenset(
 )
 
 
+def _credentials(text: str) -> bool:
+    try:
+        return boolean(text)
+    except ValueError as problem:
+        raise Partly(str(problem), False, "none are allowed") from None
+
+
 class _Spec(FilterSpec):
     name = "cors"
     annotations = (
@@ -150,7 +163,7 @@ class _Spec(FilterSpec):
         Annotation("cors-allow-origin", Origins.parse, "the origins; one label may be `*`", "*"),
         Annotation("cors-allow-methods", names("methods"), "the methods", METHODS),
         Annotation("cors-allow-headers", names("field names"), "the fields that requests may have", HEADERS),
-        Annotation("cors-allow-credentials", boolean, "requests may carry cookies and credentials", "true"),
+        Annotation("cors-allow-credentials", _credentials, "requests may carry cookies and credentials", "true"),
         Annotation("cors-expose-headers", names("field names"), "the fields of answers that pages may read", ""),
         Annotation("cors-max-age", whole(), "seconds for which a preflight holds", str(MAX_AGE_S)),
     )

@@ -24,9 +24,12 @@ _PORTS = {"http": "80", "https": "443"}
 _AS_THEY_ARE = "!$%&'()*+,-./:;=?@[]_~|"
 """What a target may have; a blank of some field of a request would end the line."""
 
-_url = re.compile(r"(https?)://([^/?#\\@\s]+)([/?][^#\s]*)?").fullmatch
+_url = re.compile(r"(https?)://([^#\\@\s][^#\s]*)").fullmatch
+_target = re.compile(r"[/?]|\$\{?(?:request_uri|document_uri|uri)\b\}?").search
+"""Where a URL goes on behind its host: also with a variable that begins with a slash."""
+_foreign = re.compile(r"[\\@]").search
 _variable = re.compile(r"\$\{?([A-Za-z0-9_]*)\}?")
-_service = re.compile(r"([a-z0-9-]+)\.([a-z0-9-]+)\.svc(?:\.cluster\.local)?\.?(?::([0-9]{1,5}))?").fullmatch
+_service = re.compile(r"([a-z0-9-]+\.[a-z0-9-]+\.svc(?:\.[a-z0-9.-]*)?)(?::([0-9]{1,5}))?").fullmatch
 
 HOST, SERVER_NAME = "host", "server_name"
 _HOST_VARIABLES = frozenset({HOST, SERVER_NAME})
@@ -61,9 +64,13 @@ class Destination:
     def parse(cls, text: str) -> Destination:
         """Raises ValueError, whose text continues `... must be`."""
         match = _url(text.strip())
-        if match is None:
-            raise ValueError('a URL without user or fragment, as in "https://auth.example/check"')
-        scheme, authority, rest = match[1], match[2], match[3] or "/"
+        found = None if match is None else _target(match[2])
+        authority = "" if match is None else match[2][: len(match[2]) if found is None else found.start()]
+        if match is None or not authority or _foreign(authority):
+            raise ValueError(
+                'a URL with http:// or https://, without user or fragment, as in "https://auth.example/check"'
+            )
+        scheme, rest = match[1], match[2][len(authority) :] or "/"
         foreign = sorted(set(_variable.findall(authority)) - _HOST_VARIABLES)
         if foreign:
             raise ValueError(f"a URL whose host has no variable but $host: with ${foreign[0]} clients say who is asked")
@@ -72,7 +79,7 @@ class Destination:
                 canonical_host(authority.encode("ascii"))
             except (LocalReply, UnicodeEncodeError):
                 raise ValueError(f"a URL with a valid host and port: not {authority}") from None
-        target = rest if rest.startswith("/") else f"/{rest}"
+        target = f"/{rest}" if rest.startswith("?") else rest
         return cls(text.strip(), scheme, Template.parse(authority), Template.parse(target))
 
     def at(self, site: Site, annotation: str) -> Destination:
@@ -84,12 +91,12 @@ class Destination:
                 "this route takes any host, so that clients would say who is asked",
                 "write the host into the URL, or into the rule",
             )
-        match = _service(self.authority.text)
+        match = _service(self.authority.text.lower())
         lookup = site.lookup
         if match is None or lookup is None:
             return self
         try:
-            pool = lookup.pool(match[1], match[3] or _PORTS[self.scheme], annotation, namespace=match[2])
+            pool = lookup.pool(match[1].removesuffix("."), match[2] or _PORTS[self.scheme], annotation)
         except Unusable:
             return self  # a cluster's DNS may know it
         return replace(self, pool=pool)

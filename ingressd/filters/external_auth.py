@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -51,7 +51,8 @@ _UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800, "M": 2
 _ANY = 0
 """`any` status."""
 
-_duration = re.compile(r"(?:[0-9]{1,9}(?:ms|[smhdwMy])?)+").fullmatch
+_duration = re.compile(r"(?=[0-9])(?:[0-9]{1,9}(?:ms|[smhdwMy]))*(?:[0-9]{1,9})?").fullmatch
+"""Only the last number may have no unit: there is one way to read it, however long it is."""
 _duration_parts = re.compile(r"([0-9]{1,9})(ms|[smhdwMy])?").findall
 _word = re.compile(r"[A-Za-z0-9_.~-]+").fullmatch
 _query_parameter = re.compile(r"[?&]([^=&#]*)=").findall
@@ -309,6 +310,13 @@ class _Spec(FilterSpec):
 
     def build(self, values: Mapping[str, Any], site: Site) -> Filter | None:
         return asked_of(values, site) if alone(values) else None
+
+    def remarks(self, values: Mapping[str, Any], site: Site) -> Iterable[Unusable]:
+        first = next((each.name for each in self.annotations if each.name in values), "")
+        if first and "auth-url" not in values:
+            yield Unusable(
+                first, "it has no effect, because nobody is asked without auth-url", "add it, or remove this"
+            )
 
 
 SPEC = _Spec()

@@ -13,6 +13,8 @@ from ingressd.filters.base import Request, Verdict
 
 ANY = "any"
 """Value of `satisfy`: one guard is enough."""
+USER = "ingressd.user"
+"""Key in a request's notes: the name of whoever a guard has let in; for the access log."""
 
 
 class Guard(Protocol):

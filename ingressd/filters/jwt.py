@@ -19,7 +19,7 @@ import jwt
 from ingressd.errors import LocalReply, Reason
 from ingressd.filters.base import Annotation, Filter, FilterSpec, Request, Services, Site, Unusable, Verdict, items
 from ingressd.filters.destination import Destination, fixed
-from ingressd.filters.guard import alone
+from ingressd.filters.guard import USER, alone
 from ingressd.filters.jwks import KeySet, KeySource
 from ingressd.filters.offloaded import Offloaded
 from ingressd.filters.recent import Recent
@@ -154,6 +154,8 @@ def _verdict(request: Request, checked: Checked) -> Verdict:
         )
     for name, value in checked.fields:
         request.set_header(name, value)
+    if checked.subject:
+        request.notes[USER] = checked.subject
     return None
 
 

@@ -109,9 +109,21 @@ class _Leave:
 class _Spec(FilterSpec):
     name = "limits"
     annotations = (
-        Annotation("limit-connections", whole(1), "requests of one client at one time", ""),
-        Annotation("limit-rps", whole(1), "requests of one client in a second", "", note="For all workers together."),
-        Annotation("limit-rpm", whole(1), "requests of one client in a minute", "", note="For all workers together."),
+        Annotation("limit-connections", whole(), "requests of one client at one time; 0 is no bound", "0"),
+        Annotation(
+            "limit-rps",
+            whole(),
+            "requests of one client in a second; 0 is no bound",
+            "0",
+            note="For all workers together.",
+        ),
+        Annotation(
+            "limit-rpm",
+            whole(),
+            "requests of one client in a minute; 0 is no bound",
+            "0",
+            note="For all workers together.",
+        ),
         Annotation("limit-burst-multiplier", whole(1, 10_000), "times the rate, what may come at once", str(BURST)),
         Annotation("limit-allowlist", AddressRanges.parse, "clients without limits", ""),
         Annotation("limit-whitelist", AddressRanges.parse, "the older name of limit-allowlist", ""),

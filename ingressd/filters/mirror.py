@@ -11,11 +11,11 @@ import random
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
-from urllib.parse import urlsplit
 
 from aiohttp import ClientError, ClientTimeout
 
 from ingressd.filters.base import Annotation, Filter, FilterSpec, Request, Services, Site, choice
+from ingressd.filters.destination import Destination, Place
 from ingressd.filters.fault_injection import percent
 from ingressd.filters.variables import Template
 from ingressd.http.fields import HOP_BY_HOP
@@ -35,13 +35,14 @@ class Mirror:
 
     asks: ClassVar[bool] = True
 
-    target: Template
-    host: Template
+    target: Destination
+    host: Template | None
+    """None = that of the target."""
     body: bool
     percent: float
 
     def __str__(self) -> str:
-        return f"mirror: {self.percent:g} % to {self.target}"
+        return f"mirror: {self.percent:g} % to {self.target.text}"
 
     def on_request(self, request: Request) -> None:
         """See RequestFilter."""
@@ -52,14 +53,18 @@ class Mirror:
         if len(under_way) >= COPIES:
             services.count("mirror_dropped")
             return
+        place = self.target.place(request)
+        if place is None:
+            services.count("mirror_failed")
+            return
         headers = [(name, value) for name, value in request.forwarded_lines() if name.lower() not in _OWN]
-        headers.append(("Host", self.host.render(request)))
+        headers.append(("Host", place.host if self.host is None else self.host.render(request)))
         body = None
         if self.body and request.has_body:
             body = _Body()
             request.tap(body.receive)
             request.at_end(body.close)
-        copy = _Copy(request.method, self.target.render(request), headers, body)
+        copy = _Copy(request.method, place, headers, body)
         task = services.spawn(copy.send(services))
         under_way.add(task)
         task.add_done_callback(under_way.discard)
@@ -108,7 +113,7 @@ class _Copy:
     """One copy."""
 
     method: str
-    url: str
+    place: Place
     headers: list[tuple[str, str]]
     body: _Body | None
 
@@ -116,10 +121,11 @@ class _Copy:
         try:
             async with services.session.request(
                 self.method,
-                self.url,
+                self.place.url,
                 headers=self.headers,
                 data=None if self.body is None else self.body.pieces(),
                 allow_redirects=False,
+                server_hostname=self.place.server_name,
                 timeout=ClientTimeout(total=TIMEOUT_S),
                 skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
             ) as response:
@@ -130,30 +136,28 @@ class _Copy:
             services.count("mirror_sent")
 
 
-def _target(text: str) -> Template:
-    template = Template.parse(text)
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise ValueError('a URL that begins with http:// or https://, as in "https://copy.test$request_uri"')
-    return template
-
-
 class _Spec(FilterSpec):
     name = "mirror"
     annotations = (
-        Annotation("mirror-target", _target, "the URL that copies go to"),
+        Annotation(
+            "mirror-target",
+            Destination.parse,
+            "the URL that copies go to; nginx's variables are allowed, in the host only `$host`",
+            note="The name of a Service in the manifests, NAME.NAMESPACE.svc, leads to its endpoints."
+            " A certificate must be valid.",
+        ),
         Annotation("mirror-request-body", choice("on", "off"), "with the body of the request", "on"),
         Annotation("mirror-host", Template.parse, "the Host of copies", "that of mirror-target"),
         Annotation("mirror-percent", percent, "how many of the requests", "100", native=True),
     )
 
     def build(self, values: Mapping[str, Any], site: Site) -> Filter | None:
-        target = values.get("mirror-target")
+        target: Destination | None = values.get("mirror-target")
         if target is None:
             return None
         return Mirror(
-            target,
-            values.get("mirror-host") or Template.parse(urlsplit(target.text).netloc),
+            target.at(site, "mirror-target"),
+            values.get("mirror-host"),
             values.get("mirror-request-body", "on") == "on",
             values.get("mirror-percent", 100.0),
         )

@@ -10,7 +10,7 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-from ingressd.filters.regex_safety import refusal
+from ingressd.filters.regex_safety import MOST_CHARACTERS, refusal
 from ingressd.http.path_text import FLAGS
 
 _tokens = re.compile(
@@ -40,11 +40,16 @@ class PathRegex(NamedTuple):
 @lru_cache(maxsize=65_536)
 def path_regex(path: str) -> PathRegex:
     """The patterns of a path. Raises ValueError, whose text continues `it`."""
+    if len(path) > MOST_CHARACTERS:
+        raise ValueError(refusal(path))
     branches = _branches(path)
     location = rewrite = "|".join(branches)
     if len(branches) > 1:
         # In `^/a|/b` the anchor belongs to `/a` alone.
         location = f"(?:{branches[0]}|.*?(?:{'|'.join(branches[1:])}))"
+        # What `$1` is, is looked for from every place on.
+        if why := refusal(f".*?(?:{rewrite})", FLAGS):
+            raise ValueError(why)
     if why := refusal(location, FLAGS):
         raise ValueError(why)
     return PathRegex(location, rewrite)

@@ -14,8 +14,7 @@ import re
 import runpy
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from importlib.metadata import entry_points
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -31,22 +30,22 @@ Factory = Callable[..., Any]
 Call = tuple[str, tuple[tuple[str, str], ...]]
 """Name and options."""
 
-_call = re.compile(r"\s*([A-Za-z][A-Za-z0-9_.-]*)\s*(?:\(([^()]*)\))?\s*(?:[,;]|$)")
-_option = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(?:'([^']*)'|\"([^\"]*)\"|([^,'\"]*?))\s*(?:,|$)")
+_call = re.compile(r"\s*+([A-Za-z][A-Za-z0-9_.-]*+)\s*+(?:\(([^()]*+)\)\s*+)?(?:[,;]|$)")
+_option = re.compile(r"\s*+([A-Za-z_][A-Za-z0-9_]*+)\s*+=\s*+(?:'([^']*+)'\s*+|\"([^\"]*+)\"\s*+|([^,'\"]*+))(?:,|$)")
 _log = logging.getLogger("ingressd.plugins")
 _factories: dict[str, Factory] = {}
+"""Of the files."""
 _reported: set[tuple[str, str]] = set()
 
 
 def load(files: Iterable[str]) -> None:
-    """Make the plug-ins of this process known. Raises StartupError for a file that gives none."""
+    """Make the plug-ins of this process known: those that are installed when the first route has plug-ins.
+
+    Raises StartupError for a file that gives none.
+    """
     _factories.clear()
+    installed.cache_clear()
     _instance.cache_clear()
-    for entry in sorted(entry_points(group=GROUP), key=lambda entry: (entry.name, entry.value)):
-        try:
-            _factories[entry.name] = entry.load()
-        except (Exception, SystemExit):  # a module may do anything while it is imported
-            _log.exception("the filter %s (%s) is left out", entry.name, entry.value)
     for file in files:
         try:
             found = runpy.run_path(str(Path(file)), run_name=f"ingressd.plugin.{Path(file).stem}").get(FACTORIES)
@@ -57,11 +56,29 @@ def load(files: Iterable[str]) -> None:
         _factories.update(found)
 
 
+@cache
+def installed() -> Mapping[str, Factory]:
+    """Those of other packages."""
+    from importlib.metadata import entry_points  # a twentieth of a worker's start, and most workers need none
+
+    found: dict[str, Factory] = {}
+    for entry in sorted(entry_points(group=GROUP), key=lambda entry: (entry.name, entry.value)):
+        try:
+            found[entry.name] = entry.load()
+        except (Exception, SystemExit):  # a module may do anything while it is imported
+            _log.exception("the filter %s (%s) is left out", entry.name, entry.value)
+    return found
+
+
+def _known() -> dict[str, Factory]:
+    return {**installed(), **_factories}
+
+
 @lru_cache(maxsize=4096)
 def _instance(call: Call) -> Any:
     """The object that a factory makes of these options; one a process."""
     name, options = call
-    return _factories[name](**dict(options))
+    return _known()[name](**dict(options))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +89,23 @@ class Plugins:
 
     calls: tuple[Call, ...]
 
+    def __post_init__(self) -> None:
+        """Import what is installed when the route comes, and not while its first request waits."""
+        installed()
+
+    def __reduce__(self) -> tuple[type[Plugins], tuple[tuple[Call, ...]]]:
+        """It is made anew in the process that it goes to."""
+        return Plugins, (self.calls,)
+
     def __str__(self) -> str:
         shown = (f"{name}({', '.join(f'{key}={value}' for key, value in options)})" for name, options in self.calls)
         return f"plug-ins: {', '.join(shown)}"
+
+    @property
+    def constant(self) -> bool:
+        """See ResponseFilter."""
+        made = map(_instance, self.calls)
+        return all(getattr(each, "constant", False) for each in made if hasattr(each, "on_response"))
 
     def on_request(self, request: Request) -> Verdict | Awaitable[Verdict]:
         """See RequestFilter."""
@@ -183,8 +214,8 @@ class _Spec(FilterSpec):
     def build(self, values: Mapping[str, Any], site: Site) -> Filter | None:
         for call in values[NAME]:
             name = call[0]
-            if name not in _factories:
-                known = f"there are {', '.join(sorted(_factories))}" if _factories else "there are none"
+            if name not in (factories := _known()):
+                known = f"there are {', '.join(sorted(factories))}" if factories else "there are none"
                 raise Unusable(NAME, f"there is no plug-in {name}", f"install it, or run with --plugin FILE; {known}")
             try:
                 made = _instance(call)

@@ -14,6 +14,10 @@ from ingressd.filters.base import Annotation, Filter, FilterSpec, Request, Respo
 from ingressd.filters.regex_safety import refusal
 from ingressd.filters.variables import Template
 
+_SEARCHED = 1024
+"""Characters of an attribute in which an expression is looked for, which can cost their square: browsers pass over a
+longer one, too (RFC 6265bis section 5.6)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Replacement:
@@ -29,7 +33,7 @@ class Replacement:
     def applied(self, value: str, request: Request) -> str | None:
         """The value of the attribute; None = it stays."""
         if self.pattern is not None:
-            match = self.pattern.search(value)
+            match = self.pattern.search(value) if len(value) <= _SEARCHED else None
             return None if match is None else self.to.render(request, match.groups())
         if self.whole:
             # A dot at the beginning means nothing in any of the three (RFC 6265 section 5.2.3), and stays.

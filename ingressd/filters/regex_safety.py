@@ -71,19 +71,24 @@ class _Part:
     """A part of a pattern. Numbers count in how many ways something can be reached without reading a character."""
 
     first: Counter[int] = field(default_factory=Counter)
+    """Behind some character."""
+    begin: Counter[int] = field(default_factory=Counter)
+    """At the beginning of the text, where `^` matches: those of `first`, and more."""
     last: Counter[int] = field(default_factory=Counter)
     surely_last: frozenset[int] = frozenset()
     """States behind which nothing of the part can fail any more."""
     last_at_end: frozenset[int] = frozenset()
     """States behind which nothing of the part can fail at the end of the text."""
     empty: int = 0
-    """Ways to match nothing."""
+    """Ways to match nothing, behind some character."""
+    empty_at_begin: int = 0
+    """Ways to match nothing at the beginning of the text."""
     surely_empty: bool = False
     empty_at_end: bool = False
 
 
 def _nothing() -> _Part:
-    return _Part(empty=1, surely_empty=True, empty_at_end=True)
+    return _Part(empty=1, empty_at_begin=1, surely_empty=True, empty_at_end=True)
 
 
 class _Automaton:
@@ -118,7 +123,7 @@ class _Automaton:
                 return self._repeat(*argument)
             case "ASSERT" | "ASSERT_NOT":
                 self._look(argument[1])
-                return _Part(empty=1)
+                return _Part(empty=1, empty_at_begin=1)
             case "AT":
                 return _at(str(argument))
             case "POSSESSIVE_REPEAT" | "ATOMIC_GROUP":
@@ -133,16 +138,19 @@ class _Automaton:
         self._follow.append(Counter())
         if whatever:
             self._any.add(number)
-        return _Part(Counter((number,)), Counter((number,)), frozenset((number,)), frozenset((number,)))
+        itself, surely = Counter((number,)), frozenset((number,))
+        return _Part(first=itself, begin=itself, last=itself, surely_last=surely, last_at_end=surely)
 
     def _joined(self, one: _Part, other: _Part) -> _Part:
         self._connect(one, other)
         return _Part(
             one.first + _times(other.first, one.empty),
+            one.begin + _times(other.begin, one.empty_at_begin),
             other.last + _times(one.last, other.empty),
             other.surely_last | (one.surely_last if other.surely_empty else frozenset()),
             other.last_at_end | (one.last_at_end if other.empty_at_end else frozenset()),
             one.empty * other.empty,
+            one.empty_at_begin * other.empty_at_begin,
             one.surely_empty and other.surely_empty,
             one.empty_at_end and other.empty_at_end,
         )
@@ -172,7 +180,7 @@ class _Automaton:
 
     def _copy(self, body: Iterable[Any], most: int) -> _Part:
         copy = self._sequence(body)
-        if copy.empty and most > 1:
+        if copy.empty_at_begin and most > 1:
             raise _Refused("repeats something that may be empty")
         return copy
 
@@ -188,7 +196,7 @@ class _Automaton:
         sure = self._sure()
         letters = self._letters()
         seen: set[frozenset[tuple[int, int]]] = set()
-        reached = self._after(self._whole.first, sure, letters)
+        reached = self._after(self._whole.begin, sure, letters)
         while reached:
             states = reached.pop()
             key = frozenset(states.items())
@@ -249,10 +257,12 @@ def _alternatives(parts: Iterable[_Part]) -> _Part:
     for part in parts:
         whole = _Part(
             whole.first + part.first,
+            whole.begin + part.begin,
             whole.last + part.last,
             whole.surely_last | part.surely_last,
             whole.last_at_end | part.last_at_end,
             whole.empty + part.empty,
+            whole.empty_at_begin + part.empty_at_begin,
             whole.surely_empty or part.surely_empty,
             whole.empty_at_end or part.empty_at_end,
         )
@@ -263,8 +273,8 @@ def _at(place: str) -> _Part:
     if place in {"AT_END", "AT_END_STRING"}:
         return _Part(empty_at_end=True)
     if place in {"AT_BEGINNING", "AT_BEGINNING_STRING"}:
-        return _Part(empty=0)
-    return _Part(empty=1)
+        return _Part(empty_at_begin=1)
+    return _Part(empty=1, empty_at_begin=1)
 
 
 def _times(counts: Counter[int], ways: int) -> Counter[int]:

@@ -7,20 +7,24 @@ on the request path.
 from __future__ import annotations
 
 from ingressd.filters.base import Annotation, FilterSpec, items
+from ingressd.filters.partly import Partly
 from ingressd.model import names
 
 MOST_ALIASES = 100
 
 
 def host_names(text: str) -> tuple[str, ...]:
-    """A parser of host names, each once, lower case. Raises ValueError."""
+    """A parser of host names, each once, lower case. Raises ValueError, or Partly with those that are names."""
     found = tuple(dict.fromkeys(name.lower() for name in items(text)))
     if not 0 < len(found) <= MOST_ALIASES:
         raise ValueError(f'1 to {MOST_ALIASES} host names with commas, as in "a.test, *.b.test"')
-    for name in found:
-        if rule := names.host(name):
-            raise ValueError(f"host names with commas, each {rule}: not {name}")
-    return found
+    wrong = {name: rule for name in found if (rule := names.host(name))}
+    if not wrong:
+        return found
+    name, rule = next(iter(wrong.items()))
+    good = tuple(each for each in found if each not in wrong)
+    meanwhile = "only the others are served" if good else "there is no alias"
+    raise Partly(f"host names with commas, each {rule}: not {name}", good, meanwhile)
 
 
 class _Spec(FilterSpec):

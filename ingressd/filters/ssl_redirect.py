@@ -1,6 +1,6 @@
 """ssl-redirect, force-ssl-redirect, preserve-trailing-slash: send plain HTTP requests to HTTPS.
 
-In: a request on a host with TLS. Out: 308 to the same host and target, which keeps method and body. ACME's HTTP
+In: a request on a host with TLS. Out: a redirect to the same host and target; 308 keeps method and body. ACME's HTTP
 challenges must be answered over HTTP and pass.
 """
 
@@ -15,6 +15,7 @@ from ingressd.filters.base import Annotation, Filter, FilterSpec, Request, Site,
 from ingressd.http.target import split_absolute
 
 HTTPS_PORT = 443
+STATUS = 308
 CHALLENGES = "/.well-known/acme-challenge/"
 """RFC 8555 section 8.3."""
 
@@ -26,12 +27,13 @@ class SslRedirect:
     port: int
     strips: bool = False
     """Take one slash from the end of the target, as ingress-nginx does; `/` alone stays."""
+    status: int = STATUS
 
     def __str__(self) -> str:
-        return f"ssl-redirect: 308 to https, port {self.port}"
+        return f"ssl-redirect: {self.status} to https, port {self.port}"
 
     def on_request(self, request: Request) -> LocalReply | None:
-        """308 for plain HTTP; 400 when there is no host that a location could name."""
+        """A redirect for plain HTTP; 400 when there is no host that a location could name."""
         if request.scheme == "https" or request.path.startswith(CHALLENGES):
             return None
         if not request.host:
@@ -43,7 +45,7 @@ class SslRedirect:
         if self.strips and target[-1:] == "/" and target != "/" and "?" not in target:
             target = target[:-1]
         location = f"https://{request.host}{port}{target}"
-        return LocalReply(308, Reason.REDIRECT, headers=((b"Location", location.encode("ascii")),))
+        return LocalReply(self.status, Reason.REDIRECT, headers=((b"Location", location.encode("ascii")),))
 
 
 class _Spec(FilterSpec):

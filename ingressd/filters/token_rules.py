@@ -31,6 +31,8 @@ class Checked(NamedTuple):
     """The claim that it does not have as it must; empty = it may pass."""
     expires: float
     """Epoch seconds."""
+    subject: str = ""
+    """Whose token it is (`sub`); empty = it does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,8 @@ class Rules:
                 continue
             lacks = next((name for name, value in self.required if not _has(_claim(claims, name), value)), "")
             fields = ((header, _text(_claim(claims, name))) for name, header in self.to_headers)
-            return Checked(tuple(each for each in fields if each[1]), lacks, float(claims["exp"]))
+            kept = tuple(each for each in fields if each[1])
+            return Checked(kept, lacks, float(claims["exp"]), _text(claims.get("sub")))
         return None
 
 

@@ -28,7 +28,7 @@ GUARDS: dict[str, str] = {
 LEFT_OUT: dict[str, str] = {
     "auth-snippet": (
         "it is nginx's configuration: auth-proxy-set-headers sets fields for the service, auth-response-headers takes"
-        " its fields over; `ingressd migrate` reads the snippet and proposes annotations"
+        " its fields over"
     ),
     "configuration-snippet": (
         "it is nginx's configuration, and ingressd is no nginx: `ingressd migrate` reads it and proposes annotations"

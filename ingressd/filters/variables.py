@@ -7,10 +7,12 @@ found at once, and not when a request comes. No value can hold a line break: all
 from __future__ import annotations
 
 import re
+import time
 from base64 import b64decode
 from binascii import Error as NotBase64
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -20,7 +22,9 @@ from ingressd.http.client_certificate import ClientCertificate
 CLIENT_CERTIFICATE = "ingressd.filters.auth_tls"
 """Key in a request's notes: the certificate of its client, once the route has let it pass."""
 
-_reference = re.compile(r"\$(?:\{([^}]*)\}|([A-Za-z0-9_]+))?")
+_reference = re.compile(r"\$(?:\{([A-Za-z0-9_]*)\}|([A-Za-z0-9_]+))?")
+_reference_or_capture = re.compile(r"\$(?:\{([A-Za-z0-9_]*)\}|([1-9]|[A-Za-z0-9_]+))?")
+"""As nginx does, `$10` is what the first pair of parentheses matched, and a zero."""
 
 
 class Variable(NamedTuple):
@@ -74,7 +78,7 @@ class Template:
         """
         parts: list[str | Variable | Capture] = []
         end = 0
-        for match in _reference.finditer(text):
+        for match in (_reference_or_capture if captures else _reference).finditer(text):
             name = match[1] or match[2] or ""
             if not _is_known(name, captures=captures):
                 raise ValueError(f"a text with variables that nginx has: it has no ${name}")
@@ -140,6 +144,11 @@ def _route(name: str) -> Callable[[Request], str]:
     return lambda request: "" if request.route is None else str(getattr(request.route, name))
 
 
+def _upstream(request: Request) -> str:
+    route = request.route
+    return "" if route is None else f"{route.namespace}-{route.service}-{route.port}"
+
+
 def _chain(request: Request) -> str:
     before = request.header("x-forwarded-for")
     return f"{before}, {request.client_address}" if before else request.client_address
@@ -154,13 +163,17 @@ _VARIABLES: dict[str, Callable[[Request], str]] = {
     "document_uri": lambda request: request.path,
     "escaped_request_uri": lambda request: quote(request_uri(request), safe=""),
     "host": lambda request: request.host,
+    "https": lambda request: "on" if request.scheme == "https" else "",
     "ingress_name": _route("ingress"),
     "is_args": lambda request: "?" if request.query else "",
+    "location_path": _route("path"),
+    "msec": lambda request: f"{time.time():.3f}",
     "namespace": _route("namespace"),
     "pass_access_scheme": lambda request: request.scheme,
     "pass_port": lambda request: str(request.server_port),
     "pass_server_port": lambda request: str(request.server_port),
     "proxy_add_x_forwarded_for": _chain,
+    "proxy_upstream_name": _upstream,
     "query_string": lambda request: request.query,
     "redirect_scheme": lambda request: request.scheme,
     "remote_addr": lambda request: request.client_address,
@@ -183,6 +196,7 @@ _VARIABLES: dict[str, Callable[[Request], str]] = {
     "ssl_client_serial": _certificate(lambda certificate: certificate.serial),
     "ssl_client_verify": _verified,
     "the_real_ip": lambda request: request.client_address,
+    "time_iso8601": lambda request: datetime.now().astimezone().isoformat(timespec="seconds"),
     "uri": lambda request: request.path,
 }
 

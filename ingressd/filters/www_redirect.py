@@ -1,7 +1,7 @@
 """from-to-www-redirect: `www.a.test` is sent to `a.test`, or the other way round, whichever of the two has rules.
 
-In: a request for the host that has none. Out: 308 to the one that has, same scheme, port and target. compile/ makes the
-host; this file says what happens on it.
+In: a request for the host that has none. Out: a redirect to the one that has: same scheme, port and target. compile/
+makes the host; this file says what happens on it.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from ingressd.errors import LocalReply, Reason
 from ingressd.filters.base import Annotation, FilterSpec, Request, boolean
+from ingressd.filters.ssl_redirect import STATUS
 from ingressd.filters.variables import request_uri
 
-STATUS = 308
 WWW = "www."
 
 
@@ -21,15 +21,16 @@ class WwwRedirect:
     """Redirects to `host`."""
 
     host: str
+    status: int = STATUS
 
     def __str__(self) -> str:
-        return f"from-to-www-redirect: {STATUS} to {self.host}"
+        return f"from-to-www-redirect: {self.status} to {self.host}"
 
     def on_request(self, request: Request) -> LocalReply | None:
         """Always a redirect. The port is the one that the client has come by."""
         _, colon, port = request.authority.partition(":")
         location = f"{request.scheme}://{self.host}{colon}{port}{request_uri(request)}"
-        return LocalReply(STATUS, Reason.REDIRECT, headers=((b"Location", location.encode("ascii")),))
+        return LocalReply(self.status, Reason.REDIRECT, headers=((b"Location", location.encode("ascii")),))
 
 
 def sibling(host: str) -> str:
@@ -43,7 +44,7 @@ class _Spec(FilterSpec):
         Annotation(
             "from-to-www-redirect",
             boolean,
-            "send requests for www.HOST to HOST, or the other way round, with 308",
+            "send requests for www.HOST to HOST, or the other way round, with 308 or the one of --redirect-status",
             "false",
             note="The target is kept whole: ingress-nginx takes a slash from its end.",
         ),

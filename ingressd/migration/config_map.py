@@ -154,6 +154,18 @@ def _status(text: str) -> str:
     return text
 
 
+def _workers(text: str) -> str:
+    if text != "auto" and int(text) < 1:
+        raise ValueError("1 or more, or auto")
+    return text
+
+
+def _redirect_status(text: str) -> str:
+    if text not in ("301", "302", "303", "307"):
+        raise ValueError("301, 302, 303, 307 or 308")
+    return text
+
+
 def _buffers(text: str) -> str:
     number, _, each = text.partition(" ")
     return str(int(number) * size(each.strip()))
@@ -224,7 +236,7 @@ _TABLE: Mapping[str, _Read] = {
     "hsts-include-subdomains": _when("false", _OFF_IS_DEFAULT, _each('ingressd.dev/hsts-include-subdomains: "true"')),
     "hsts-max-age": _each('ingressd.dev/hsts-max-age: "{}"'),
     "hsts-preload": _when("true", _each('ingressd.dev/hsts-preload: "true"'), _OFF_IS_DEFAULT),
-    "http-redirect-code": _when("308", _OFF_IS_DEFAULT, _none("redirects to HTTPS are 308: method and body stay")),
+    "http-redirect-code": _when("308", _OFF_IS_DEFAULT, _flag("--redirect-status={}", _redirect_status)),
     "http-snippet": _snippet,
     "ignore-invalid-headers": _already("a field that is none is 400"),
     "keep-alive": _flag("--limit=keepalive_idle_s={}", _seconds),
@@ -287,7 +299,7 @@ _TABLE: Mapping[str, _Read] = {
     ),
     "use-port-in-redirects": _none(LEFT_OUT["use-port-in-redirects"]),
     "whitelist-source-range": _each('nginx.ingress.kubernetes.io/whitelist-source-range: "{}"'),
-    "worker-processes": _flag("--workers={}"),
+    "worker-processes": _flag("--workers={}", _workers),
     "worker-shutdown-timeout": _flag("--drain-timeout={}", _seconds),
 }
 """Keys of the controller's ConfigMap that people set."""

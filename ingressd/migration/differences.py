@@ -192,18 +192,16 @@ def _hash_by(value: str, site: Site) -> Difference | None:
     return Difference("", "Requests for which the value is empty are spread over the endpoints.", example)
 
 
-def _auth_url(value: str, site: Site) -> Difference | None:
-    if not value.startswith("https://"):
-        return None
-    example = Example(
-        "GET",
-        site.url(),
-        "with a certificate that is not valid, the service is asked all the same",
-        "500 auth_unavailable",
-    )
-    return Difference(
-        "", "The certificate of the service must be valid.", example, "a valid one, or http within the host"
-    )
+def _asked_by_tls(what: str, nginx: str, ours: str, instead: str = "") -> _Make:
+    """Of a URL that the proxy itself asks."""
+
+    def make(value: str, site: Site) -> Difference | None:
+        if not value.startswith("https://"):
+            return None
+        example = Example("GET", site.url(), nginx, ours)
+        return Difference("", f"The certificate of the {what} must be valid.", example, instead)
+
+    return make
 
 
 def _custom_errors(value: str, site: Site) -> Difference | None:
@@ -269,10 +267,13 @@ def _server_name(value: str, site: Site) -> Difference | None:
 _TABLE: Mapping[str, _Make] = {
     "auth-tls-secret": _auth_tls,
     "auth-tls-verify-client": _verify_client,
-    "auth-url": _auth_url,
+    "auth-url": _asked_by_tls(
+        "service", "asked, whatever certificate it has", "500 auth_unavailable", "a valid one, or http"
+    ),
     "custom-http-errors": _custom_errors,
     "default-backend": _default_backend,
     "from-to-www-redirect": _on(_www),
+    "mirror-target": _asked_by_tls("target", "copied, whatever certificate it has", "not copied, unless it is valid"),
     "proxy-read-timeout": _read_timeout,
     "proxy-request-buffering": _request_buffering,
     "proxy-ssl-protocols": _ssl_protocols,

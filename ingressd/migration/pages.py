@@ -5,6 +5,7 @@ In: a Report. Out: lines. They say the same; Markdown has headings, tables and b
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 
 from ingressd.migration.config_map import Entry, Means
@@ -28,9 +29,9 @@ def text(report: Report) -> Iterator[str]:
     for controllers in report.config_maps:
         yield from _controllers(controllers)
         yield ""
-    if report.unread:
+    if report.unread or report.not_objects:
         yield "Not read"
-        yield from (f"  {line}" for each in report.unread for line in each.faults)
+        yield from (f"  {line}" for line in _unread(report))
         yield ""
     if report.passed_over:
         yield f"Of other controllers, and left alone: {', '.join(report.passed_over)}"
@@ -48,6 +49,11 @@ def summary(report: Report) -> str:
     parts = [f"{report.count(verdict)} {WORDS[verdict].replace('works', 'work', 1)}" for verdict in Verdict]
     unread = f", {len(report.unread)} cannot be read" if report.unread else ""
     return f"{len(report.ingresses) + len(report.unread)} Ingresses: {', '.join(parts)}{unread}"
+
+
+def _unread(report: Report) -> Iterator[str]:
+    yield from (line for each in report.unread for line in each.faults)
+    yield from report.not_objects
 
 
 def _ingress(moved: Moved) -> Iterator[str]:
@@ -104,7 +110,12 @@ def _controllers(controllers: Controllers) -> Iterator[str]:
         yield f"  {entry.key}: {_means(entry)}"
         yield from (f"             {_said(proposal)}" for proposal in entry.proposals)
     if controllers.flags:
-        yield f"  ingressd run DIR {' '.join(controllers.flags)}"
+        yield f"  {_command(controllers)}"
+
+
+def _command(controllers: Controllers) -> str:
+    """To paste into a shell, whatever the ConfigMap has."""
+    return shlex.join(("ingressd", "run", "DIR", *controllers.flags))
 
 
 def _means(entry: Entry) -> str:
@@ -133,9 +144,9 @@ def markdown(report: Report) -> Iterator[str]:
         yield from _ingress_section(each)
     for controllers in report.config_maps:
         yield from _controllers_section(controllers)
-    if report.unread:
+    if report.unread or report.not_objects:
         yield from ("", "## Not read", "")
-        yield from (f"- {_cell(line)}" for each in report.unread for line in each.faults)
+        yield from (f"- {_cell(line)}" for line in _unread(report))
     if report.passed_over:
         yield from ("", "## Of other controllers, and left alone", "")
         yield from (f"- {_code(name)}" for name in report.passed_over)
@@ -200,7 +211,7 @@ def _controllers_section(controllers: Controllers) -> Iterator[str]:
         yield ""
         yield from (f"- {_cell(line)}" for line in lines)
     if controllers.flags:
-        yield from ("", "```text", f"ingressd run DIR {' '.join(controllers.flags)}", "```")
+        yield from ("", "```text", _command(controllers), "```")
 
 
 def _on(where: str) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from ingressd.filters.base import items
 from ingressd.filters.header_values import headers
 from ingressd.filters.registry import ANNOTATIONS
 
@@ -110,7 +111,9 @@ def merged(name: str, values: Iterable[str]) -> str:
     if name in LINES:
         return _lines(unique)
     if name in LISTS:
-        return ", ".join(unique)
+        # An expression may have a comma in it; names and addresses have none.
+        parts = unique if name.startswith("match-") else [item for value in unique for item in items(value)]
+        return ", ".join(dict.fromkeys(parts))
     return unique[-1]
 
 

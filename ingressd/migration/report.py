@@ -152,6 +152,8 @@ class Report:
     ingresses: tuple[Moved, ...]
     config_maps: tuple[Controllers, ...]
     unread: tuple[Unread, ...]
+    not_objects: tuple[str, ...]
+    """Faults of what is no object, so that nobody knows whether an Ingress is in it."""
     passed_over: tuple[str, ...]
     """Ingresses of other controllers."""
     everywhere: tuple[Difference, ...]
@@ -163,7 +165,7 @@ class Report:
     @property
     def unsupported(self) -> bool:
         """Something in it is not supported, or cannot be read."""
-        return bool(self.unread) or self.count(Verdict.UNSUPPORTED) > 0
+        return bool(self.unread or self.not_objects) or self.count(Verdict.UNSUPPORTED) > 0
 
     def as_dict(self) -> dict[str, Any]:
         """JSON shape."""
@@ -171,6 +173,7 @@ class Report:
             "ingresses": [each.as_dict() for each in self.ingresses],
             "config_maps": [each.as_dict() for each in self.config_maps],
             "unread": [{"ingress": each.ingress, "faults": list(each.faults)} for each in self.unread],
+            "not_objects": list(self.not_objects),
             "passed_over": list(self.passed_over),
             "everywhere": [each.as_dict() for each in self.everywhere],
             "counts": {str(verdict): self.count(verdict) for verdict in Verdict} | {"unread": len(self.unread)},
@@ -215,6 +218,7 @@ def report(resources: ResourceSet, options: CompileOptions, everywhere: tuple[Di
             for name, own in by_name.items()
             if name not in known
         ),
+        tuple(str(fault) for fault in faults if fault.severity is Severity.ERROR and not fault.kind and fault.line),
         tuple(f"{each.namespace}/{each.name}" for each in resources.ingresses if id(each) not in served),
         everywhere,
     )
@@ -298,7 +302,7 @@ def _missing(judged: Judged, annotations: Mapping[str, tuple[str, str]]) -> Iter
     for subject, why, instead in judged.unsupported:
         name, value = annotations.get(subject, ("", ""))
         if name in SNIPPETS:
-            reading = read_snippet(value)
+            reading = read_snippet(value, for_service=name == "auth-snippet")
             yield Missing(subject, why, instead, reading.proposals, reading.problems)
         else:
             yield Missing(subject, why, instead)

@@ -26,10 +26,20 @@ class Reading(NamedTuple):
     """What nginx would refuse."""
 
 
-def read_snippet(text: str) -> Reading:
-    """Propose something for each directive of `text`."""
+def read_snippet(text: str, *, for_service: bool = False) -> Reading:
+    """Propose something for each directive of `text`. `for_service`: it is about requests for auth-url."""
     directives, problems = parse(text)
-    return Reading(tuple(_of_all(directives)), problems)
+    found = _for_service(directives) if for_service else _of_all(directives)
+    return Reading(tuple(found), problems)
+
+
+def _for_service(directives: Iterable[Directive]) -> Iterator[Proposal]:
+    """Annotations for endpoints would say nothing to the service that is asked."""
+    for each in directives:
+        why = "the service that is asked has timeouts and buffers of its own, and gets no body"
+        if each.name == "proxy_set_header":
+            why = "write the field into a ConfigMap, and its name into auth-proxy-set-headers"
+        yield _told(each, Verdict.NONE, why)
 
 
 def _of_all(directives: Iterable[Directive], where: str = "") -> Iterator[Proposal]:

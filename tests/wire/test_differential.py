@@ -258,9 +258,12 @@ class Stage:
 
     async def _send(self, stream: bytes) -> None:
         client = await Client.connect(self.edge.port)
-        client.send(stream)
-        await client.until_closed()
-        client.close()
+        try:
+            client.send(stream)
+            await client.until_closed()
+        finally:
+            client.close()
+            await asyncio.sleep(0)  # a closed transport lets go of its socket in the loop's next turn
 
 
 @pytest.fixture(scope="module")

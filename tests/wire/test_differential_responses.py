@@ -190,9 +190,12 @@ class Stage:
 
     async def _ask(self, method: str) -> bytes:
         client = await Client.connect(self.edge.port)
-        client.send(f"{method} / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
-        await client.until_closed()
-        client.close()
+        try:
+            client.send(f"{method} / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
+            await client.until_closed()
+        finally:
+            client.close()
+            await asyncio.sleep(0)  # a closed transport lets go of its socket in the loop's next turn
         return b"" if client.reset and not client.received else client.received
 
 

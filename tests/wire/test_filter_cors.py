@@ -67,3 +67,14 @@ async def test_without_the_annotation_the_endpoint_speaks_for_itself() -> None:
             status, lines = await fetched(edge, "OPTIONS", "https://page.test")
             assert status == 200
             assert not [line for line in lines if line.startswith("Access-Control")]
+
+
+async def test_an_origin_that_is_misspelled_lets_nobody_in_rather_than_everybody() -> None:
+    async with backend(echo) as app:
+        wrong = {**ALLOWED, "cors-allow-origin": "https://page.test, other.test", "cors-allow-credentials": "no"}
+        async with serving_manifests(service_yaml({"app": app.port}) + ingress_yaml(wrong), faulty=True) as edge:
+            _, lines = await fetched(edge, "GET", "https://any.test")
+            assert not [line for line in lines if line.startswith("Access-Control")]
+            _, lines = await fetched(edge, "GET", "https://page.test")
+            assert "Access-Control-Allow-Origin: https://page.test" in lines
+            assert "Access-Control-Allow-Credentials: true" not in lines

@@ -153,6 +153,42 @@ async def test_a_copy_goes_to_the_mirror_with_its_body_and_fields() -> None:
             assert edge.stats.filter_events == {} or "mirror_failed" not in edge.stats.filter_events
 
 
+async def test_the_name_of_a_service_leads_the_copy_to_its_endpoints() -> None:
+    async with backend(echo) as app, backend(keep) as copies:
+        text = service_yaml({"app": app.port, "copies": copies.port})
+        for name, domain in (("copies.default.svc", "cluster.local"), ("copies.default.svc.test", "test")):
+            ingress = ingress_yaml({"mirror-target": f"http://{name}$request_uri"})
+            async with serving_manifests(text + ingress, options={"cluster_domain": domain}) as edge:
+                copy = (await copied(edge, GET, copies))[-1]
+                assert copy.startswith(b"GET /x?y=1 HTTP/1.1\r\n")
+                assert f"\r\nHost: {name}\r\n".encode() in copy
+
+
+async def test_a_mirror_without_an_endpoint_costs_the_request_nothing() -> None:
+    empty = "apiVersion: v1\nkind: Service\nmetadata: {name: empty}\nspec: {ports: [{port: 80}]}\n---\n"
+    async with backend(echo) as app:
+        text = service_yaml({"app": app.port}) + empty
+        text += ingress_yaml({"mirror-target": "http://empty.default.svc/"})
+        async with serving_manifests(text, options={"discovery": "off"}) as edge:
+            assert parts(await edge.exchange(GET))[0] == 200
+            assert edge.stats.filter_events == {"mirror_failed": 1}
+
+
+async def test_the_host_of_a_copy_is_that_of_its_url_whatever_follows_it() -> None:
+    async with backend(echo) as app, backend(keep) as copies:
+        annotations = {"mirror-target": f"http://127.0.0.1:{copies.port}$request_uri"}
+        async with serving_manifests(manifests(app, annotations)) as edge:
+            (copy,) = await copied(edge, GET, copies)
+            assert f"\r\nHost: 127.0.0.1:{copies.port}\r\n".encode() in copy
+
+
+@pytest.mark.parametrize("target", ["http://$http_x_target/", "http://copy.test:port/", "copy.test"])
+def test_a_client_cannot_say_where_the_copy_goes(target: str) -> None:
+    compilation = compiled_manifests(service_yaml({"app": 1}) + ingress_yaml({"mirror-target": target}))
+    assert [fault.code for fault in compilation.faults] == ["annotation_invalid"]
+    assert compilation.snapshot.hosts["a.test"].routes[0].filters == ()
+
+
 async def test_without_a_body_the_copy_has_none() -> None:
     async with backend(echo) as app, backend(keep) as copies:
         annotations = {"mirror-target": f"http://127.0.0.1:{copies.port}/all", "mirror-request-body": "off"}

@@ -48,6 +48,15 @@ async def test_https_that_ended_at_a_trusted_proxy_is_not_redirected() -> None:
             assert location(await edge.exchange(get("/x/", proto))) == (308, "https://a.test/x")
 
 
+async def test_the_operator_chooses_the_status_of_redirects_to_https_and_to_the_host_with_rules() -> None:
+    annotations = {"force-ssl-redirect": "true", "from-to-www-redirect": "true"}
+    manifests = service_yaml({"app": 1}) + ingress_yaml(annotations)
+    async with serving_manifests(manifests, options={"redirect_status": 301}) as edge:
+        assert location(await edge.exchange(get("/x"))) == (301, "https://a.test/x")
+        www = get("/x").replace(b"a.test", b"www.a.test")
+        assert location(await edge.exchange(www)) == (301, "http://a.test/x")
+
+
 async def test_a_rewritten_request_keeps_its_body_and_its_fields() -> None:
     async def whole(peer: Peer) -> None:
         head = await peer.head()

@@ -362,7 +362,7 @@ async def test_a_client_that_does_not_read_the_last_answer_is_cut() -> None:
 
 async def test_answers_do_not_pile_up_for_a_client_that_sends_requests_and_does_not_read() -> None:
     requests = 25_000
-    limits = Limits(keepalive_requests=2 * requests)
+    limits = Limits(keepalive_requests=2 * requests, loop_lag_s=0.0)
     async with running(snapshot([], routes=[]), limits=limits) as edge, narrow(edge) as (reader, writer):
         sending = asyncio.ensure_future(send(writer, GET * requests + CLOSE))
         (connection,) = await opened(edge, 1)

@@ -63,6 +63,7 @@ HOSTS: Mapping[str, Sequence[Rule]] = {
         Rule("/swap/([^/]+)/([^/]+)", {"rewrite-target": "/$2/$1"}),
         Rule("/host/(.*)", {"rewrite-target": "/$host/$1"}),
         Rule("/double/(.*)", {"rewrite-target": "/d//$1/"}),
+        Rule("/digits/(.*)", {"rewrite-target": "/$10/v$1x_y$host-$1"}),
     ],
     "url.test": [Rule("/go/(.*)", {"rewrite-target": "https://other.test/$1"})],
     "permanent.test": [
@@ -161,6 +162,7 @@ CASES = [
             "/swap/one/two/three",
             "/host/x",
             "/double/x",
+            "/digits/x",
         )
     ),
     *(Case("url.test", target) for target in ("/go/there", "/go/there?q=1", "/stay")),

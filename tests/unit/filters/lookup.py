@@ -26,7 +26,12 @@ class Known:
             raise Unusable(annotation, f"there is no ConfigMap {name}")
         return self.config_maps[name]
 
-    def pool(self, service: str, port: str, annotation: str, namespace: str = "") -> str:
+    def pool(self, service: str, port: str, annotation: str) -> str:
+        namespace = ""
+        if "." in service:  # its name in DNS
+            service, namespace, *rest = service.split(".")
+            if rest not in (["svc"], ["svc", "cluster", "local"]):
+                raise Unusable(annotation, "this is the name of no Service")
         if f"{namespace}/{service}" not in self.services:
             raise Unusable(annotation, f"there is no Service {namespace}/{service}")
         return f"{namespace}/{service}:{port}"

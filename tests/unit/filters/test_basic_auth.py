@@ -13,6 +13,7 @@ from ingressd.errors import LocalReply, Reason
 from ingressd.filters import basic_auth
 from ingressd.filters.base import Request, Unusable, Verdict
 from ingressd.filters.basic_auth import HOLDS_S, SPEC, BasicAuth, Credentials, users_of
+from ingressd.filters.guard import USER
 from ingressd.filters.registry import ANNOTATIONS
 from ingressd.proxy.services import WorkerServices
 from tests.support.asked import asked
@@ -88,6 +89,16 @@ async def test_users_pass_and_everybody_else_is_asked(
             assert (reply.status, reply.reason) == (401, Reason.AUTH_FAILED)
             challenge = b'Basic realm="Authentication Required", charset="UTF-8"'
             assert reply.headers == ((b"WWW-Authenticate", challenge),)
+
+
+@pytest.mark.parametrize(("said", "user"), [("joe:secret", "joe"), ("joe:other", None), ("bob:secret", None)])
+async def test_the_name_of_whom_it_lets_in_is_noted_for_the_log(
+    services: WorkerServices, said: str, user: str | None
+) -> None:
+    for _ in range(2):  # the second time it is known
+        request = asked(services=services, headers=_basic(said))
+        await _verdict(FILTER, request)
+        assert request.notes.get(USER) == user
 
 
 async def test_a_password_is_hashed_once_and_again_when_its_time_is_over(

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from ingressd.filters.base import Site
 from ingressd.filters.cors import SPEC, Cors, Origins
+from ingressd.filters.partly import Partly
 from ingressd.filters.registry import ANNOTATIONS
 from ingressd.proxy.response import OutgoingResponse
 from tests.support.asked import asked
@@ -100,6 +101,21 @@ def test_an_origin_is_allowed_or_not(allowed: str, origin: str, allows: bool) ->
 def test_what_is_no_origin_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="origins with commas"):
         Origins.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "allowed"),
+    [
+        ("https://a.test, b.test", {"https://a.test"}),
+        ("b.test", set()),
+        ("", set()),
+        ("https://a.test, https://*, https://c.test", {"https://a.test", "https://c.test"}),
+    ],
+)
+def test_an_origin_that_is_none_allows_nobody_and_the_others_stay(text: str, allowed: set[str]) -> None:
+    with pytest.raises(Partly) as caught:
+        Origins.parse(text)
+    assert caught.value.value == Origins(False, frozenset(allowed), ())
 
 
 @pytest.mark.parametrize("name", ["cors-allow-methods", "cors-allow-headers", "cors-expose-headers"])

@@ -51,6 +51,16 @@ def test_without_a_url_nothing_is_asked() -> None:
     assert asked_of(_parsed({"auth-method": "POST", "auth-signin": "https://a.test/"}), site()) is None
 
 
+def test_what_is_said_about_a_service_that_nobody_names_is_remarked() -> None:
+    alone = _parsed({"auth-signin": "https://auth.test/start", "auth-response-headers": "X-User"})
+    (remark,) = SPEC.remarks(alone, site())
+    assert (remark.annotation, str(remark)) == (
+        "auth-signin",
+        "it has no effect, because nobody is asked without auth-url",
+    )
+    assert not [*SPEC.remarks({**alone, **_parsed({"auth-url": URL})}, site())]
+
+
 @pytest.mark.parametrize(
     ("signin", "parameter", "location"),
     [
@@ -107,6 +117,7 @@ def test_durations_are_written_as_for_nginx(text: str, durations: tuple[tuple[in
         ("auth-cache-duration", ""),
         ("auth-cache-duration", "2000 5m"),
         ("auth-cache-duration", "200 5 minutes"),
+        ("auth-cache-duration", "200 " + "1" * 100 + "!"),
         ("auth-keepalive", "-1"),
         ("auth-keepalive-share-vars", "on"),
     ],

@@ -199,6 +199,8 @@ def test_from_without_to_says_nothing() -> None:
         ({"proxy_cookie_path": "~*^/APP /"}, "s=1; Path=/app/x", "s=1; Path=/"),
         ({"proxy_cookie_path": "/app/ /"}, "path=/app/; HttpOnly", "path=/app/; HttpOnly"),
         ({"proxy_cookie_path": "/app/ /"}, "s=1; Path", "s=1; Path"),
+        ({"proxy_cookie_path": "~a+b /"}, f"s=1; Path={'a' * 1023}b", "s=1; Path=/"),
+        ({"proxy_cookie_path": "~a+b /"}, f"s=1; Path={'a' * 1024}b", f"s=1; Path={'a' * 1024}b"),
     ],
 )
 def test_attributes_of_cookies_are_replaced(annotations: dict[str, str], cookie: str, result: str) -> None:
@@ -211,7 +213,7 @@ def test_each_cookie_keeps_a_line_of_its_own() -> None:
     assert [value for _, value in changed(made, *lines)] == ["a=1; Path=/", "b=2", "c=3; Path=/y"]
 
 
-@pytest.mark.parametrize("text", ["", "one", "a b c", "~( b", "~(a+)+$ b", "a $nope"])
+@pytest.mark.parametrize("text", ["", "one", "a b c", "~( b", "~(a+)+$ b", "~^(a+)+$ b", "a $nope"])
 def test_what_is_no_replacement_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         ANNOTATIONS["proxy-cookie-path"].parse(text)

@@ -18,6 +18,7 @@ from jwt.algorithms import get_default_algorithms
 
 from ingressd.errors import LocalReply, Reason
 from ingressd.filters.base import Unusable
+from ingressd.filters.guard import USER
 from ingressd.filters.jwks import KeySet
 from ingressd.filters.jwt import HOLDS_S, SPEC, tokens_of
 from ingressd.filters.token_rules import ASYMMETRIC, LEEWAY_S, SYMMETRIC, Rules
@@ -164,6 +165,21 @@ async def test_claims_become_fields_and_a_client_cannot_send_them(services: Work
         sent = {name: value for name, value in request.sent.items() if name.startswith("x-") and name != "x-request-id"}
         assert sent == {"x-user": "jöe", "x-groups": "a,b", "x-admin": "true", "x-deep": '{"a":[1]}'}
         assert "authorization" in request.sent
+
+
+async def test_the_subject_of_a_token_that_passes_is_noted_for_the_log(services: WorkerServices) -> None:
+    made = guard(required_claims="role=admin")
+    tokens = (
+        (token(role="admin"), "joe"),
+        (token(role="guest"), None),
+        (token(role="admin", sub=None), None),
+        ("x.y.z", None),
+    )
+    for text, user in tokens:
+        for _ in range(2):
+            request = bearing(text, services)
+            await verdict(made, request)
+            assert request.notes.get(USER) == user
 
 
 async def test_a_claim_that_would_break_its_line_is_refused(services: WorkerServices) -> None:

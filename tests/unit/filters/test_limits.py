@@ -41,6 +41,9 @@ def statuses(limits: Limits, services: WorkerServices, count: int, **request: An
 
 def test_without_a_limit_there_is_no_filter() -> None:
     assert SPEC.build({"limit-burst-multiplier": 3, "limit-dry-run": True}, SITE) is None
+    names = ("limit-rps", "limit-rpm", "limit-connections")
+    assert {ANNOTATIONS[name].default for name in names} == {"0"}
+    assert SPEC.build({name: ANNOTATIONS[name].parse("0") for name in names}, SITE) is None
 
 
 def test_the_defaults_are_those_of_ingress_nginx() -> None:
@@ -107,7 +110,7 @@ def test_a_dry_run_only_counts(services: WorkerServices) -> None:
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("limit-rps", "0"),
+        ("limit-rps", "0.5"),
         ("limit-rps", "ten"),
         ("limit-rpm", "-1"),
         ("limit-connections", "1.5"),

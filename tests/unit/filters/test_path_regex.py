@@ -37,6 +37,20 @@ def test_captures_are_the_same_whether_a_path_is_matched_or_rewritten() -> None:
         assert location.groups() == rewrite.groups() == groups
 
 
+def test_a_path_that_is_too_long_is_refused_before_it_is_looked_at() -> None:
+    # Each open bracket is looked behind to the end: a path of a megabyte would take hours.
+    with pytest.raises(ValueError, match=r"^has 1000001 characters, and 512 are the most$"):
+        path_regex("/" + "[" * 1_000_000)
+
+
+def test_a_path_that_is_cheap_to_match_and_dear_to_look_for_is_refused() -> None:
+    # The match ends at the `c`; the search for captures looks for a `b` behind every slash before it.
+    for path in ("/.*b|c$", "^/.*b|/.*c"):
+        with pytest.raises(ValueError, match="can read a text in too many ways"):
+            path_regex(path)
+    assert path_regex("^/.*b|^/c$").rewrite == "^/.*b|^/c$"
+
+
 @pytest.mark.parametrize(
     ("path", "why"),
     [

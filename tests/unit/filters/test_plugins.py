@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import pickle
+import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from textwrap import dedent
@@ -14,11 +17,12 @@ from hypothesis import strategies as st
 
 from ingressd.errors import LocalReply, StartupError
 from ingressd.filters import plugins
-from ingressd.filters.base import Site, Unusable
+from ingressd.filters.base import Request, Response, Site, Unusable
 from ingressd.proxy.response import OutgoingResponse
 from tests.support.asked import asked
 
 SITE = Site("a.test", tls=False, https=False, https_redirect_port=443)
+PAGE = Path(__file__).parents[3] / "docs" / "plugins.md"
 EXAMPLE = Path(__file__).parents[3] / "examples" / "plugins" / "office_hours.py"
 CODE = """
 from ingressd.errors import LocalReply, Reason
@@ -46,7 +50,12 @@ class Odd:
     def on_request(self, request):
         return "no"
 
-FILTERS = {"greeter": Greeter, "broken": Broken, "waiter": Waiter, "odd": Odd, "nothing": object}
+class Constant:
+    constant = True
+    def on_response(self, request, response):
+        response.set_header("X-Own", "1")
+
+FILTERS = {"constant": Constant, "greeter": Greeter, "broken": Broken, "waiter": Waiter, "odd": Odd, "nothing": object}
 """
 
 
@@ -174,3 +183,63 @@ def test_the_example_of_the_documents_is_one() -> None:
         assert response.header("x-opening-hours") == "0-24"
     finally:
         plugins.load([])
+
+
+def test_the_page_shows_the_example_and_code_that_works() -> None:
+    whole, part = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    assert whole == EXAMPLE.read_text().partition('"""\n\n')[2]
+    made: dict[str, Any] = {}
+    exec(part, made)
+    response = OutgoingResponse(200, (b"x-site: other\r\n",), "", "")
+    made["Labels"]().on_response(asked(), response)
+    assert response.fields.pairs() == [("X-Site", "shop"), ("X-Frame-Options", "DENY")]
+
+
+def test_the_page_names_everything_that_a_request_and_a_response_offer() -> None:
+    text = PAGE.read_text()
+    for protocol in (Request, Response):
+        offered = {name for name in (*vars(protocol), *protocol.__annotations__) if not name.startswith("_")}
+        unnamed = {name for name in offered if not re.search(rf"[`.]{name}\b", text)}
+        assert unnamed - {"forwarded_lines", "preferred"} == set()
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A package with two plug-ins, of which one cannot be imported."""
+    (tmp_path / "shop_filters.py").write_text(dedent(CODE))
+    about = tmp_path / "shop_filters-1.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: shop-filters\nVersion: 1\n")
+    (about / "entry_points.txt").write_text("[ingressd.filters]\nshop = shop_filters:Greeter\nlost = shop_lost:Lost\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    plugins.load([])
+    yield
+    sys.modules.pop("shop_filters", None)
+    monkeypatch.undo()
+    plugins.load([])
+
+
+@pytest.mark.usefixtures("package")
+def test_what_is_installed_is_imported_with_the_first_route_that_has_plug_ins(caplog: pytest.LogCaptureFixture) -> None:
+    assert "shop_filters" not in sys.modules
+    sent = pickle.dumps(built("shop"))
+    assert "the filter lost (shop_lost:Lost) is left out" in caplog.text
+    sys.modules.pop("shop_filters")
+    plugins.load([])
+    assert pickle.loads(sent) == plugins.Plugins((("shop", ()),))
+    assert "shop_filters" in sys.modules
+
+
+@pytest.mark.usefixtures("package")
+def test_a_file_counts_before_what_is_installed(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("FILTERS = {'shop': object}")
+    plugins.load([str(file)])
+    with pytest.raises(Unusable, match="without on_request and on_response"):
+        built("shop")
+
+
+@pytest.mark.usefixtures("loaded")
+def test_plug_ins_are_constant_when_all_that_see_responses_are() -> None:
+    assert built("constant, waiter").constant
+    assert not built("constant, greeter").constant

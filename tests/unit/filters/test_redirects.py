@@ -10,6 +10,7 @@ import pytest
 from ingressd.errors import LocalReply, Reason
 from ingressd.filters import app_root, redirects, www_redirect
 from ingressd.filters.base import FilterSpec, Site
+from ingressd.filters.partly import Partly
 from ingressd.filters.registry import ANNOTATIONS
 from ingressd.filters.www_redirect import WwwRedirect, sibling
 from tests.support.asked import asked
@@ -95,6 +96,7 @@ def test_without_a_host_a_location_is_relative() -> None:
 )
 def test_the_other_name_is_sent_to_the_host_with_its_target(url: str, location: str) -> None:
     assert _shown(WwwRedirect("a.test").on_request(asked(url))) == (308, location)
+    assert _shown(WwwRedirect("a.test", 302).on_request(asked(url))) == (302, location)
 
 
 def test_the_name_with_www_and_the_one_without_are_each_others_siblings() -> None:
@@ -130,6 +132,12 @@ def test_a_value_that_means_nothing_is_refused_with_what_it_must_be(name: str, t
     with pytest.raises(ValueError) as caught:
         ANNOTATIONS[name].parse(text)
     assert str(caught.value).startswith(why)
+
+
+def test_an_alias_that_is_no_name_is_left_out_and_the_others_stay() -> None:
+    with pytest.raises(Partly, match=r"not ~\^b") as caught:
+        ANNOTATIONS["server-alias"].parse("a.test, ~^b, c.test")
+    assert caught.value.value == ("a.test", "c.test")
 
 
 def test_aliases_are_names_in_lower_case_each_once() -> None:

@@ -39,6 +39,10 @@ _parser: Any = import_module("re._parser")
         "/(?<=a)b",
         r"/[^\d\s]+/[\w-]+\b",
         "/[é-ü]+(?i:x)",
+        "^(beta|next)$",
+        "^/api/.*|^/v[12]/.*",
+        "(?:^|/)x+/",
+        "/a(^a+)+b",
     ],
 )
 def test_expressions_as_people_write_them_are_used(pattern: str) -> None:
@@ -63,6 +67,13 @@ AMBIGUOUS = "can read a text in too many ways: a long one that does not match wo
         ("/x(y(.*z)?)*", AMBIGUOUS),
         ("/[é-ü]*[ä-ö]*x", AMBIGUOUS),
         ("/(?=.*a.*b)", AMBIGUOUS),
+        ("^(a+)+b", AMBIGUOUS),
+        (r"\A(a+)+b", AMBIGUOUS),
+        ("/|^(a+)+b", AMBIGUOUS),
+        ("(?:^|/)(a+)+b", AMBIGUOUS),
+        ("(?:^)?(a|a)*b", AMBIGUOUS),
+        (r"\b^(?=(a+)+b)", AMBIGUOUS),
+        ("(^a?)*b", "repeats something that may be empty"),
         ("/(a*)*b", "repeats something that may be empty"),
         ("/(a?){30}b", "repeats something that may be empty"),
         (r"/(\b)+b", "repeats something that may be empty"),
@@ -120,7 +131,7 @@ class _Backtracker:
                     raise _TooLong
                 return self._text[at : at + 1] in _letters(str(operation), argument) and after(at + 1)
             case "AT":
-                return at == len(self._text) and after(at)
+                return at == (0 if str(argument) == "AT_BEGINNING" else len(self._text)) and after(at)
             case "SUBPATTERN":
                 return self.matches([*argument[3]], at, after)
             case "BRANCH":
@@ -162,8 +173,11 @@ patterns = st.recursive(
 
 
 @settings(max_examples=300)
-@given(patterns, st.sampled_from(["", "$", "c"]), st.text("ab", min_size=1, max_size=3))
-def test_what_is_not_refused_costs_twice_as_much_for_twice_the_text(pattern: str, end: str, word: str) -> None:
+@given(st.sampled_from(["", "^"]), patterns, st.sampled_from(["", "$", "c"]), st.text("ab", min_size=1, max_size=3))
+def test_what_is_not_refused_costs_twice_as_much_for_twice_the_text(
+    begin: str, pattern: str, end: str, word: str
+) -> None:
+    pattern = begin + pattern
     if refusal(pattern + end):
         return
     text = word * 80

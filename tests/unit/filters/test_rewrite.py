@@ -143,7 +143,7 @@ def test_a_target_that_is_the_path_itself_a_default_backend_and_a_bad_expression
         ("rewrite-target", "", 'a path or a URL, as in "/$2"'),
         ("rewrite-target", "/a\nb", 'a path or a URL, as in "/$2"'),
         ("rewrite-target", "/$nothing", "a text with variables that nginx has: it has no $nothing"),
-        ("rewrite-target", "/$10x", "a text with variables that nginx has: it has no $10x"),
+        ("rewrite-target", "/$0x", "a text with variables that nginx has: it has no $0x"),
         ("x-forwarded-prefix", "/a\r\nb", 'the value of a field, as in "/app"'),
         ("use-regex", "yes", '"true" or "false"'),
     ],

@@ -57,6 +57,13 @@ def test_https_and_acme_challenges_pass(request_: _Request) -> None:
     assert SslRedirect(443).on_request(request_) is None
 
 
+def test_the_status_is_the_one_that_the_operator_chose() -> None:
+    reply = SslRedirect(443, status=301).on_request(_Request())
+    assert reply is not None
+    assert (reply.status, reply.headers) == (301, ((b"Location", b"https://shop.test/cart?id=1"),))
+    assert str(SslRedirect(443, status=301)) == "ssl-redirect: 301 to https, port 443"
+
+
 def test_a_request_without_host_has_no_place_to_be_sent_to() -> None:
     reply = SslRedirect(443).on_request(_Request(host=""))
     assert reply is not None

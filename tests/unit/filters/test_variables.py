@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import time
+from datetime import datetime
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -52,11 +56,25 @@ REQUEST = asked(
         ("$content_type$content_length", "text/plain"),
         ("$remote_user", "ann"),
         ("$namespace/$ingress_name -> $service_name:$service_port", "default/test -> app:80"),
+        ("$https $location_path $proxy_upstream_name", "on /shop default-app-80"),
         ("$pass_access_scheme $pass_server_port $pass_port $redirect_scheme", "https 443 443 https"),
     ],
 )
 def test_a_variable_is_worth_what_nginx_says(text: str, value: str) -> None:
     assert Template.parse(text).render(REQUEST) == value
+
+
+def test_the_time_is_that_of_the_request_in_the_forms_of_nginx() -> None:
+    before = time.time()
+    msec, iso = Template.parse("$msec $time_iso8601").render(asked()).split()
+    assert re.fullmatch(r"[0-9]+\.[0-9]{3}", msec)
+    assert re.fullmatch(r"[0-9-]{10}T[0-9:]{8}[+-][0-9]{2}:[0-9]{2}", iso)
+    for seconds in (float(msec), datetime.fromisoformat(iso).timestamp()):
+        assert int(before) <= seconds <= time.time() + 1
+
+
+def test_http_is_no_https() -> None:
+    assert Template.parse("[$https]").render(asked()) == "[]"
 
 
 def test_every_variable_has_a_value_for_a_bare_request() -> None:
@@ -77,6 +95,22 @@ def test_what_nginx_does_not_have_is_no_value(text: str) -> None:
 def test_captures_are_what_the_parts_of_a_path_matched() -> None:
     template = Template.parse("/v2/$2/$1$3", captures=True)
     assert template.render(asked(), ("a", None)) == "/v2//a"
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("/$10", "/a0"), ("/$1x_y", "/ax_y"), ("/$12$2", "/a2b"), ("/${1}2", "/a2"), ("/$1$host", "/aa.test")],
+)
+def test_the_number_of_a_capture_is_one_digit_whatever_follows_it(text: str, value: str) -> None:
+    assert Template.parse(text, captures=True).render(asked(), ("a", "b")) == value
+    with pytest.raises(ValueError, match="a text with variables"):
+        Template.parse(text)
+
+
+@pytest.mark.parametrize("text", ["/$0", "/$0a", "/${10}", "/${1"])
+def test_a_number_that_is_no_capture_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="a text with variables"):
+        Template.parse(text, captures=True)
 
 
 @given(st.text())

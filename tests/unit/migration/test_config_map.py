@@ -10,8 +10,10 @@ import pytest
 from ingressd.cli.setting_flags import FLAGS
 from ingressd.cli.setting_types import LIMIT_TYPES
 from ingressd.filters.registry import ANNOTATIONS
+from ingressd.migration import pages
 from ingressd.migration.config_map import _TABLE, Entry, Means, entries, flags, is_controllers
-from tests.unit.compile.manifests import parsed
+from ingressd.migration.report import report
+from tests.unit.compile.manifests import options, parsed
 
 SAMPLES = ("true", "false", "10", "429", "64m", "4 8k", "30s", "10.0.0.0/8, 192.0.2.0/24", "notice", "x", "")
 
@@ -36,6 +38,7 @@ def read_data(name: str, data: dict[str, str]) -> list[Entry]:
         ("use-forwarded-headers", "true", "--trusted-proxies=CIDR"),
         ("use-proxy-protocol", "true", "--proxy-protocol=on"),
         ("limit-req-status-code", "429", "--limit-status=429"),
+        ("http-redirect-code", "301", "--redirect-status=301"),
         ("keep-alive", "75", "--limit=keepalive_idle_s=75"),
         ("large-client-header-buffers", "4 16k", "--limit=request_head_bytes=65536"),
         ("worker-processes", "auto", "--workers=auto"),
@@ -66,7 +69,9 @@ def test_every_flag_every_limit_and_every_annotation_that_is_named_exists(key: s
 
 
 def test_a_value_that_means_nothing_becomes_no_flag() -> None:
-    for entry in read(proxy_body_size="large", proxy_read_timeout="soon", limit_req_status_code="418"):
+    for entry in read(
+        proxy_body_size="large", proxy_read_timeout="soon", limit_req_status_code="418", http_redirect_code="305"
+    ):
         assert entry.means is Means.NONE
         assert "the value means nothing" in entry.remark
 
@@ -98,3 +103,18 @@ def test_ports_of_streams_are_told_by_their_service() -> None:
     (entry,) = read_data("tcp-services", {"5432": "db/postgres:5432"})
     assert "db/postgres" in entry.remark
     assert "NodePort" in entry.to
+
+
+@pytest.mark.parametrize("value", ["2; reboot", "$(reboot)", "many", "0", "-1"])
+def test_a_number_of_workers_that_is_none_becomes_no_flag(value: str) -> None:
+    (entry,) = read(worker_processes=value)
+    assert entry.means is Means.NONE
+
+
+def test_a_flag_whose_value_a_shell_would_read_is_quoted() -> None:
+    data = {"access-log-path": "a b; reboot", "load-balance": "$(reboot)", "proxy-body-size": "8m"}
+    object_ = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "nginx-configuration"}, "data": data}
+    found = report(parsed(json.dumps(object_)), options(), ())
+    command = "ingressd run DIR '--access-log=a b; reboot' '--scheduler=$(reboot)' --limit=request_body_bytes=8388608"
+    assert f"  {command}" in pages.text(found)
+    assert command in pages.markdown(found)

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from ingressd.filters.registry import ANNOTATIONS
+from ingressd.migration import pages
 from ingressd.migration.differences import SAME, Difference, difference_of, is_accepted
 from ingressd.migration.differences import Site as Where
 from ingressd.migration.report import Moved, Report, Verdict, report
-from tests.unit.compile.manifests import ingress, options, path, resources, rule, service
+from tests.unit.compile.manifests import ingress, options, parsed, path, resources, rule, service
 from tests.unit.migration.golden_report import FOLDER, FORMS, shown
 
 NGINX = "nginx.ingress.kubernetes.io/"
@@ -165,6 +166,7 @@ def test_every_note_of_a_filter_is_told_or_is_about_something_else(name: str) ->
         ("from-to-www-redirect", "perhaps"),
         ("rewrite-target", "/"),
         ("auth-url", "http://auth.test/"),
+        ("mirror-target", "http://copy.test$request_uri"),
         ("proxy-request-buffering", "off"),
         ("service-upstream", "false"),
         ("enable-cors", "true"),
@@ -191,3 +193,21 @@ def test_the_www_example_leads_from_the_other_name() -> None:
     assert found is not None
     assert found.example is not None
     assert found.example.url == "https://www.a.test/a/"
+
+
+def test_what_is_no_object_at_all_is_told_because_an_ingress_may_be_in_it() -> None:
+    found = report(parsed("a: [\n---\n- 1\n"), options(), ())
+    assert (found.ingresses, found.unread, found.unsupported) == ((), (), True)
+    assert [told.partition(":")[0] for told in found.not_objects] == ["test.yaml"] * len(found.not_objects)
+    assert found.not_objects
+    assert found.as_dict()["not_objects"] == list(found.not_objects)
+    for page in (pages.text(found), pages.markdown(found)):
+        lines = [*page]
+        assert all(any(told in line for line in lines) for told in found.not_objects)
+
+
+def test_an_auth_snippet_sets_fields_for_the_service_that_is_asked_and_not_for_the_endpoint() -> None:
+    snippet = 'proxy_set_header X-Own "1";\nproxy_set_header Foo $host;\nproxy_read_timeout 5;'
+    (missing,) = one({f"{NGINX}auth-url": "http://auth.test/", f"{NGINX}auth-snippet": snippet}).unsupported
+    assert [each.annotations for each in missing.proposals] == [()] * 3
+    assert ["auth-proxy-set-headers" in each.remark for each in missing.proposals] == [True, True, False]

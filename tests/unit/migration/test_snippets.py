@@ -260,3 +260,8 @@ def test_whatever_is_proposed_is_read_and_can_be_pasted(directives: list[tuple[s
         assert pasted(proposed) == proposed
         for name, value in proposed.items():
             ANNOTATIONS[name.removeprefix(PREFIX)].parse(value)
+
+
+def test_an_item_that_several_directives_name_is_pasted_once() -> None:
+    reading = read_snippet("more_clear_headers Server X-Powered-By; proxy_hide_header X-Powered-By;")
+    assert together(reading.proposals) == {"": {f"{PREFIX}response-headers-remove": "Server, X-Powered-By"}}
