@@ -42,6 +42,7 @@ class Wheel:
 
     def start(self) -> None:
         """Begin to tick; call once, on the loop."""
+        self.now = time.monotonic()  # until the first tick, deadlines count from here
         self._handle = self._loop.call_later(TICK_S, self._turn)
 
     def stop(self) -> None:

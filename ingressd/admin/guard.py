@@ -33,7 +33,10 @@ SECURITY_HEADERS = {
     "X-Frame-Options": "DENY",
 }
 
-_LABEL = re.compile(r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?")
+_LABEL = r"[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?"
+_is_ours = re.compile(rf"{_LABEL}|(?:{_LABEL}\.)+localhost").fullmatch
+_NAME = 253
+"""Characters of a DNS name."""
 _log = logging.getLogger(__name__)
 
 
@@ -56,7 +59,7 @@ def is_local_host(host: str) -> bool:
         ipaddress.ip_address(name)
     except ValueError:
         name = name.removesuffix(".")
-        return bool(_LABEL.fullmatch(name)) or (name.endswith(".localhost") and name.isascii())
+        return len(name) <= _NAME and _is_ours(name) is not None
     return True
 
 
@@ -95,7 +98,8 @@ class Guard:
         token = self._token()
         if token is None:
             host = request.headers.get("Host")
-            if host is not None and not is_local_host(host):
+            # The host of an absolute target goes before that of the field (RFC 9112 section 3.2.2): both must be ours.
+            if host is not None and not (is_local_host(host) and is_local_host(request.host)):
                 words = "use localhost, an IP address or a name without dots; with a token, any name will do"
                 return error(403, f"this Host is not served here: {words}")
         elif request.path not in OPEN_PAGES:

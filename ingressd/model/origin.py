@@ -115,12 +115,13 @@ def _mark(node: yaml.Node, pattern: tuple[str | None, ...], loc: Loc, found: dic
 
 
 def _position(text: str, loc: Loc) -> Position:
-    node = _composed(text)
-    if node is None:
+    nodes = _composed(text)
+    if nodes is None:
         return Position(1, 1)
+    node = nodes.root
     found = _start(None, node)
     for part in loc:
-        key, child = _child(node, part)
+        key, child = nodes.child(node, part)
         if child is None:
             break
         found = _start(key, child)
@@ -135,13 +136,35 @@ def _start(key: yaml.Node | None, child: yaml.Node) -> Position:
     return Position(mark.line + 1, mark.column + 1)
 
 
+class _Nodes:
+    """A document's nodes, for many questions: one of 1 MiB has room for 100,000 mistakes, each under its own key."""
+
+    def __init__(self, root: yaml.Node) -> None:
+        self.root = root
+        self._inside: dict[int, dict[str, tuple[yaml.Node, yaml.Node]]] = {}
+        """By the id of a mapping, which lives as long as the root: its keys and values, the first of each name."""
+
+    def child(self, node: yaml.Node, part: str | int) -> tuple[yaml.Node | None, yaml.Node | None]:
+        """See _child."""
+        if not isinstance(node, yaml.MappingNode) or not isinstance(part, str):
+            return _child(node, part)
+        inside = self._inside.get(id(node))
+        if inside is None:
+            inside = self._inside[id(node)] = {}
+            for key, value in node.value:
+                if isinstance(key, yaml.ScalarNode):
+                    inside.setdefault(key.value, (key, value))
+        return inside.get(part, (None, None))
+
+
 @lru_cache(maxsize=4)
-def _composed(text: str) -> yaml.Node | None:
+def _composed(text: str) -> _Nodes | None:
     """The document's nodes. A text that is no YAML has none."""
     try:
-        return yaml.compose(text.replace("\t", " "), Loader=yaml.CSafeLoader)
+        root = yaml.compose(text.replace("\t", " "), Loader=yaml.CSafeLoader)
     except yaml.YAMLError:
         return None
+    return None if root is None else _Nodes(root)
 
 
 def _child(node: yaml.Node, part: str | int) -> tuple[yaml.Node | None, yaml.Node | None]:

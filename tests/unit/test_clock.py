@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 from ingressd.clock import NEVER, Wheel
 
@@ -28,6 +29,17 @@ async def test_a_deadline_fires_once() -> None:
     await asyncio.wait_for(later.fired.wait(), 10)
     assert item.count == 1
     wheel.stop()
+
+
+async def test_the_time_before_the_start_is_nobodys() -> None:
+    wheel = Wheel(asyncio.get_running_loop())
+    wheel.now -= 60  # made, and not started for a minute: a worker waits for its first snapshot
+    before = time.monotonic()
+    wheel.start()
+    item = Item()
+    wheel.arm(item, 3600)
+    wheel.stop()
+    assert item.deadline >= before + 3600
 
 
 async def test_a_deadline_that_is_moved_earlier_fires_at_the_earlier_time() -> None:

@@ -191,6 +191,31 @@ def test_what_an_outsider_could_name_is_not(host: str, tail: str) -> None:
     assert not is_local_host(host + tail)
 
 
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example/.localhost",
+        "evil.example\\.localhost",
+        "evil .localhost",
+        "..localhost",
+        "a@.localhost",
+        "-.localhost",
+        f"{'x' * 64}.localhost",
+        f"{'x.' * 128}localhost",
+    ],
+)
+def test_what_ends_in_localhost_is_local_only_as_a_name(host: str) -> None:
+    assert not is_local_host(host)
+
+
+async def test_a_target_with_a_foreign_authority_is_refused_whatever_host_says(client: Client) -> None:
+    url = URL("http://evil.example/api/v1/routes", encoded=True)
+    answer = await client.session.get(client.make_url("/"), proxy=client.make_url("/"), headers={"Host": "localhost"})
+    assert answer.status == 200
+    foreign = await client.session.get(url, proxy=client.make_url("/"), headers={"Host": "localhost"})
+    assert foreign.status == 403
+
+
 # With a token.
 
 SECRET = "a-secret-of-the-tests-0123456789"

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import sys
+from types import FrameType
+
 import pytest
 import yaml
 
@@ -112,3 +115,28 @@ def test_a_mark_is_believed_and_moves_with_its_document() -> None:
     assert origin.position(("a",)) == Position(12, 5)
     assert origin.position(("b",)) == Position(11, 1)
     assert origin == Origin("f.yaml", 11, "a: 1\n")
+
+
+def test_many_mistakes_in_one_mapping_cost_no_more_steps_each() -> None:
+    def steps(keys: int) -> int:
+        """Calls that it takes to find all of them."""
+        origin = Origin("f.yaml", 1, "data:\n" + "".join(f"  k{number}: x\n" for number in range(keys)))
+        calls = 0
+
+        def count(_frame: FrameType, event: str, _argument: object) -> None:
+            nonlocal calls
+            calls += event in {"call", "c_call"}
+
+        sys.setprofile(count)
+        try:
+            found = [origin.position(("data", f"k{number}")).line for number in range(keys)]
+        finally:
+            sys.setprofile(None)
+        assert found == [*range(2, keys + 2)]
+        return calls
+
+    assert steps(400) < 3 * steps(200)
+
+
+def test_of_a_key_that_is_written_twice_the_first_counts() -> None:
+    assert Origin("f.yaml", 1, "a:\n  b: 1\n  b: 2\n").position(("a", "b")) == Position(2, 6)

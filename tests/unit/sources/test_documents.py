@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,6 +38,17 @@ def service(name: str, port: int = 80) -> str:
 )
 def test_a_file_is_split_where_documents_end(text: str, documents: list[tuple[int, str]]) -> None:
     assert list(split(text)) == documents
+
+
+def test_a_file_of_nothing_but_separators_is_split_within_its_own_size() -> None:
+    text = "---\n" * 50_000
+    tracemalloc.start()
+    try:
+        assert list(split(text)) == []
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < len(text)
 
 
 @given(st.text("ab-.#% \n", max_size=60))
