@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from hashlib import blake2b
 
 from ingressd.model.resource import Resource
@@ -54,13 +54,28 @@ def cluster_ips(
     return given
 
 
+def one_more(name: tuple[str, str], network: ipaddress.IPv4Network, taken: Container[str]) -> str | None:
+    """The address that `cluster_ips` gives to a further Service which writes none; None = the network is full."""
+    first, count = _room(network)
+    start = _hash(name)
+    for step in range(count):
+        address = _text(first + (start + step) % count)
+        if address not in taken:
+            return address
+    return None
+
+
+def _room(network: ipaddress.IPv4Network) -> tuple[int, int]:
+    """The first address that may be given, and how many there are."""
+    # Not the network's own, the first (a cluster has its DNS server there), nor the one for broadcasts.
+    return int(network.network_address) + 2, max(0, network.num_addresses - 3)
+
+
 class _Free:
     """The addresses that nobody has."""
 
     def __init__(self, network: ipaddress.IPv4Network) -> None:
-        # Not the network's own, the first (a cluster has its DNS server there), nor the one for broadcasts.
-        self._first = int(network.network_address) + 2
-        self._count = max(0, network.num_addresses - 3)
+        self._first, self._count = _room(network)
         self._after: dict[int, int] = {}
         """Taken place -> a later one, up to the count, that may be free: a full network is not walked for each."""
 

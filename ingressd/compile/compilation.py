@@ -40,6 +40,8 @@ class Compilation:
     """Listeners that could not be opened, by key."""
     domain: str = "cluster.local"
     """What the names of Services end with."""
+    external_name_allow: tuple[str, ...] = ()
+    """What the operator allows to be reached that is refused otherwise."""
 
     def with_problems(self, problems: Mapping[str, PortProblem]) -> Compilation:
         """The same, with a fault for each listener that could not be opened."""

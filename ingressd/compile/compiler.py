@@ -21,6 +21,7 @@ from ingressd.compile.compilation import Compilation
 from ingressd.compile.extra_hosts import add_extra_hosts
 from ingressd.compile.hosts import Assembled, assemble, last_resort, with_needs
 from ingressd.compile.kept import Kept
+from ingressd.compile.loops import LoopMemory, without_loops
 from ingressd.compile.options import Certificates, CompileOptions
 from ingressd.compile.passthrough import pass_hosts
 from ingressd.compile.pools import PoolMaker
@@ -35,7 +36,7 @@ from ingressd.model.resource import Resource
 from ingressd.model.resource_set import ResourceSet
 from ingressd.model.secret import Secret
 from ingressd.table.certificate import Certificate
-from ingressd.table.snapshot import Snapshot
+from ingressd.table.snapshot import Snapshot, edited
 
 V = TypeVar("V")
 
@@ -65,6 +66,9 @@ class _Memory:
         self.rules = RuleMemory()
         self.hosts: Kept[str, Assembled] = Kept()
         self.backends = BackendMemory()
+        self.loops = LoopMemory()
+        self.tidy: ResourceSet | None = None
+        """The last resources, if each slice and Endpoints belonged to a Service."""
         self.streams = StreamMemory(before)
 
     def turn(self) -> None:
@@ -90,7 +94,8 @@ class Compiler:
         before = previous or Snapshot()
         memory = self._remember(options, resources)
         decided = memory.options
-        faults: list[Fault] = list(unused(resources))
+        faults: list[Fault] = list(unused(resources, memory.tidy))
+        memory.tidy = None if faults or any(each.kind == "Service" for each in resources.faults) else resources
         ingresses = served_ingresses(resources, decided, faults, memory.judged)
         # Certificates expire, and the one before may have to be served: they are looked at anew each time.
         tls = compile_tls(ingresses, resources, options, previous, faults, memory.secrets)
@@ -100,17 +105,20 @@ class Compiler:
         default, operators_own = last_resort(fragments, decided, faults)
         pass_hosts(fragments, hosts, before.hosts, faults)
         default = guard_hosts(fragments, hosts, default, before.hosts, faults)
-        add_extra_hosts(fragments, hosts, before.hosts, tls, faults)
+        add_extra_hosts(fragments, hosts, before.hosts, tls, decided.redirect_status, faults)
         streams = compile_streams(resources.services, decided, faults, memory.streams)
         maker = PoolMaker(resources, answers, decided)
         fragments = with_needs(fragments, needs)
         backends = compile_backends(
             fragments, operators_own, streams.pools, maker, resources.services, faults, memory.backends
         )
+        pools = without_loops(
+            backends.pools, backends.requests, streams.listeners, resources, options, faults, memory.loops
+        )
         snapshot = Snapshot(
             generation=before.generation,
             hosts=hosts,
-            pools=_same(before.pools, backends.pools),
+            pools=_same(before.pools, pools),
             certificates=_same(before.certificates, tls.certificates),
             default_certificate=tls.default,
             default=before.default if before.default == default else default,
@@ -124,12 +132,14 @@ class Compiler:
             asked=backends.asked,
             streams=streams,
             domain=options.cluster_domain,
+            external_name_allow=options.external_name_allow,
         )
 
     def _remember(self, options: CompileOptions, resources: ResourceSet) -> _Memory:
         """What holds of the last run: nothing, when the operator or an IngressClass decided something else."""
-        # Only compile_tls may know the time and the operator's certificates.
-        decided = replace(options, now=_SOME_MOMENT, certificates=Certificates())
+        # Only compile_tls may know the time and the operator's certificates, without_loops who has a port.
+        streams = replace(options.streams, held=frozenset())
+        decided = replace(options, now=_SOME_MOMENT, certificates=Certificates(), streams=streams)
         memory = self._memory
         if memory is None or memory.options != decided or memory.classes != resources.classes:
             before = None if memory is None else memory.streams
@@ -140,8 +150,9 @@ class Compiler:
 
 def _same(before: Mapping[str, V], made: Mapping[str, V]) -> dict[str, V]:
     """`made`, with the objects of `before` where they are equal."""
-    same: dict[str, V] = {}
-    for key, value in made.items():
+    same = dict(made)
+    for key in edited(before, made):
         old = before.get(key)
-        same[key] = old if old is not None and (old is value or old == value) else value
+        if old is not None and old == made[key]:
+            same[key] = old
     return same

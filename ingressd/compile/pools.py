@@ -19,7 +19,7 @@ from ingressd.compile.health import Mistake, Watch, watch_of
 from ingressd.compile.made import BACKEND_RESOURCE, SERVICE_MISSING, Evidence, Made, PoolName, Refusal, refused
 from ingressd.compile.options import CompileOptions
 from ingressd.compile.reach import Reach
-from ingressd.compile.slices import endpoints_of, places_of, slices_of, target_number
+from ingressd.compile.slices import Place, endpoints_of, places_by_address, slices_of, target_number
 from ingressd.compile.weights import WEIGHTS_ANNOTATION, weighted
 from ingressd.discovery.base import Answer, Query
 from ingressd.errors import Fault, Severity
@@ -30,6 +30,7 @@ from ingressd.model.shape import Loc
 from ingressd.table.breaker import BreakerLimits
 from ingressd.table.endpoint import Endpoint
 from ingressd.table.pool import Pool
+from ingressd.table.snapshot import edited, same_keys
 from ingressd.table.upstream_tls import UNVERIFIED, UpstreamTls
 
 DISCOVERY_ANNOTATION = "ingressd.dev/discovery"
@@ -73,7 +74,7 @@ class PoolMaker:
 
     def __init__(self, resources: ResourceSet, answers: Mapping[Query, Answer], options: CompileOptions) -> None:
         self._resources = resources
-        self._answers = answers
+        self._answers = dict(answers)
         self._options = options
         self._faults: list[Fault] = []
         """Of the Pool that is being made."""
@@ -84,6 +85,26 @@ class PoolMaker:
         return made.evidence == self._evidence(name) and all(
             self._answers.get(query) == answer for query, answer in zip(made.queries, made.answers, strict=True)
         )
+
+    def edited(self, before: PoolMaker) -> set[tuple[str, str]]:
+        """The Services of which something is written that is not as it was for the maker `before`."""
+        now, then = self._resources, before._resources
+        found: set[tuple[str, str]] = set()
+        pairs: tuple[tuple[Mapping[tuple[str, str], object], Mapping[tuple[str, str], object]], ...] = (
+            (now.services, then.services),
+            (now.slices, then.slices),
+            (now.endpoints, then.endpoints),
+        )
+        for new, old in pairs:
+            if new is not old:
+                found.update(key for key in edited(old, new) if old.get(key) != new[key])
+                if not same_keys(old, new):
+                    found.update(old.keys() - new.keys())
+        return found
+
+    def answers_differ(self, before: PoolMaker) -> bool:
+        """Whether discovery has said anything else meanwhile."""
+        return self._answers != before._answers
 
     def make(self, name: PoolName) -> Made:
         """The Pool, whether it can have endpoints or not."""
@@ -191,13 +212,16 @@ class PoolMaker:
 
     def _written(self, name: PoolName, endpoints: Iterable[Endpoint]) -> Iterator[Endpoint]:
         """Those of slices and Endpoints that may be reached."""
+        places: dict[str, list[Place]] | None = None
         for endpoint in endpoints:
             what = self._reach.refusal(endpoint.address)
             if not what:
                 yield endpoint
                 continue
-            evidence = self._evidence(name)
-            for resource, loc in places_of(endpoint.address, evidence.slices or (), evidence.endpoints):
+            if places is None:
+                evidence = self._evidence(name)
+                places = places_by_address(evidence.slices or (), evidence.endpoints)
+            for resource, loc in places.pop(endpoint.address, ()):
                 message = f"{endpoint.address} is {what}: it is not used"
                 hint = _allow_hint(endpoint.address)
                 self._faults.append(resource.fault(Severity.ERROR, "address_refused", message, hint, loc))

@@ -16,6 +16,7 @@ from ingressd.compile.node_ports import PortKey
 from ingressd.compile.options import CompileOptions, StreamOptions
 from ingressd.compile.pools import PROXY_PROTOCOL_ANNOTATION
 from ingressd.errors import Fault, Severity
+from ingressd.filters.address_ranges import AddressRanges
 from ingressd.model.resource import Resource
 from ingressd.model.service import Service, ServicePort
 from ingressd.model.shape import Loc
@@ -74,6 +75,7 @@ def openings(
     if not (publishes or cluster_ip or addresses):
         return Openings((), tuple(faults)) if faults else NOTHING
     makes = _Maker(service, options, _proxy_protocol(service, faults))
+    sources = _sources(service, faults)
     wanted: list[Opening] = []
     for index, port in enumerate(spec.ports):
         if port.protocol not in _PROTOCOLS:
@@ -85,8 +87,9 @@ def openings(
             if node_port:
                 place: Loc = (*loc, "nodePort") if port.node_port else (*loc, "port")
                 wanted.append(makes.opening(port, options.streams.address, node_port, NODE_PORT, place))
-            if spec.type == "LoadBalancer":
-                wanted.append(makes.opening(port, options.streams.address, port.port, LOAD_BALANCER, (*loc, "port")))
+            if spec.type == "LoadBalancer" and sources is not None:
+                place = (*loc, "port")
+                wanted.append(makes.opening(port, options.streams.address, port.port, LOAD_BALANCER, place, sources))
         if cluster_ip:
             wanted.append(makes.opening(port, cluster_ip, port.port, CLUSTER_IP, (*loc, "port")))
         for place, address in addresses:
@@ -102,7 +105,9 @@ class _Maker:
         self._options = options
         self._proxy_protocol = proxy_protocol
 
-    def opening(self, port: ServicePort, address: str, number: int, role: str, loc: Loc) -> Opening:
+    def opening(
+        self, port: ServicePort, address: str, number: int, role: str, loc: Loc, sources: tuple[str, ...] = ()
+    ) -> Opening:
         service, streams = self._service, self._options.streams
         pool = PoolName(service.namespace, service.name, str(port.port), port.protocol)
         listener = StreamListener(
@@ -118,6 +123,7 @@ class _Maker:
             connect_s=self._options.limits.connect_s,
             idle_s=streams.idle_s,
             udp_idle_s=streams.udp_idle_s,
+            sources=sources,
         )
         return Opening(listener, listener.key, pool, loc)
 
@@ -156,6 +162,31 @@ def _external_ips(service: Resource[Service], faults: list[Fault]) -> Iterator[t
         message = f"externalIPs: {text} {what}: nothing is opened for it"
         hint = "only addresses of 127.0.0.0/8 and ::1 are opened: elsewhere the address is another machine's"
         faults.append(service.fault(Severity.INFO, "external_ip_unused", message, hint, loc))
+
+
+def _sources(service: Resource[Service], faults: list[Fault]) -> tuple[str, ...] | None:
+    """Whom a load balancer's port is for; None = for nobody, since it is not clear for whom."""
+    spec = service.object.spec
+    if spec.type != "LoadBalancer" or not spec.load_balancer_source_ranges:
+        return ()
+    wrong = [index for index, text in enumerate(spec.load_balancer_source_ranges) if not _is_network(text.strip())]
+    for index in wrong:
+        message = (
+            f"{spec.load_balancer_source_ranges[index]} is no network:"
+            f" the ports of the load balancer {service.key} are not opened"
+        )
+        loc: Loc = ("spec", "loadBalancerSourceRanges", index)
+        hint = 'write it as in "10.0.0.0/8"'
+        faults.append(service.fault(Severity.ERROR, "source_range_invalid", message, hint, loc))
+    return None if wrong else tuple(text.strip() for text in spec.load_balancer_source_ranges)
+
+
+def _is_network(text: str) -> bool:
+    try:
+        AddressRanges.parse(text)
+    except ValueError:
+        return False
+    return "," not in text
 
 
 def _proxy_protocol(service: Resource[Service], faults: list[Fault]) -> bool:

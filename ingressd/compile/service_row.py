@@ -81,6 +81,7 @@ class ServiceRow:
                 "port": each.port,
                 "role": each.role,
                 "pool": each.pool,
+                "sources": list(each.sources),
                 "bound": each.key not in self.problems,
             }
             for each in self.listeners

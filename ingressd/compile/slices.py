@@ -18,6 +18,10 @@ from ingressd.model.resource_set import ResourceSet
 from ingressd.model.service import Service, ServicePort
 from ingressd.model.shape import Loc
 from ingressd.table.endpoint import Endpoint
+from ingressd.table.snapshot import same_keys
+
+Place = tuple[Resource[EndpointSlice] | Resource[Endpoints], Loc]
+"""An object, and where in it an address is written."""
 
 
 class NamedAddress(NamedTuple):
@@ -82,20 +86,17 @@ def endpoints_of(endpoints: Endpoints, service: Service, port: ServicePort) -> t
     return tuple({endpoint.key: endpoint for endpoint in _subsets(endpoints, service, port)}.values())
 
 
-def places_of(
-    address: str, slices: Iterable[Resource[EndpointSlice]], endpoints: Resource[Endpoints] | None
-) -> Iterator[tuple[Resource[EndpointSlice] | Resource[Endpoints], Loc]]:
-    """Where an address is written in the objects of one Service; as slices_of and endpoints_of spell it."""
-    for slice_ in slices:
-        for index, each in enumerate(slice_.object.endpoints):
-            if slice_.object.address_type != "FQDN" and str(ipaddress.ip_address(each.addresses[0])) == address:
-                yield slice_, ("endpoints", index, "addresses", 0)
-    for index, subset in enumerate(() if endpoints is None else endpoints.object.subsets):
-        fields = (("addresses", subset.addresses), ("notReadyAddresses", subset.not_ready_addresses))
-        for field, addresses in fields:
-            for place, written in enumerate(addresses):
-                if endpoints is not None and str(ipaddress.ip_address(written.ip)) == address:
-                    yield endpoints, ("subsets", index, field, place, "ip")
+def places_by_address(
+    slices: Iterable[Resource[EndpointSlice]], endpoints: Resource[Endpoints] | None
+) -> dict[str, list[Place]]:
+    """Where each address is written in the objects of one Service; as slices_of and endpoints_of spell it.
+
+    All at once: a document has room for 50,000, and each of them may be a mistake.
+    """
+    found: dict[str, list[Place]] = {}
+    for place, written in _places(slices, endpoints):
+        found.setdefault(str(ipaddress.ip_address(written)), []).append(place)
+    return found
 
 
 def subset_addresses(subset: Subset, service: Service) -> tuple[EndpointsAddress, ...]:
@@ -118,9 +119,17 @@ def target_number(port: ServicePort) -> int:
     return port.target_port if isinstance(port.target_port, int) else port.port
 
 
-def unused(resources: ResourceSet) -> Iterator[Fault]:
-    """EndpointSlices and Endpoints whose Service is missing: most often a mistake in a name or a namespace."""
-    missing = resources.slices.keys() - resources.services.keys()
+def unused(resources: ResourceSet, tidy: ResourceSet | None = None) -> Iterator[Fault]:
+    """EndpointSlices and Endpoints whose Service is missing: most often a mistake in a name or a namespace.
+
+    `tidy`: resources among which there were none.
+    """
+    now = (resources.services, resources.slices, resources.endpoints)
+    if tidy is not None and all(map(same_keys, (tidy.services, tidy.slices, tidy.endpoints), now)):
+        return
+    # What is wrong with a Service itself is said already.
+    faulty = {(each.namespace, each.name) for each in resources.faults if each.kind == "Service"}
+    missing = resources.slices.keys() - resources.services.keys() - faulty
     for namespace, service in sorted(missing):
         for each in resources.slices[namespace, service]:
             if service:
@@ -129,7 +138,7 @@ def unused(resources: ResourceSet) -> Iterator[Fault]:
                 message = f"{each.key} belongs to no Service: its endpoints are not used"
                 hint = f"add the label {SERVICE_LABEL}: NAME-OF-THE-SERVICE"
                 yield each.fault(Severity.WARNING, "endpoints_unused", message, hint, ("metadata", "labels"))
-    for namespace, service in sorted(resources.endpoints.keys() - resources.services.keys()):
+    for namespace, service in sorted(resources.endpoints.keys() - resources.services.keys() - faulty):
         yield _unused(resources.endpoints[namespace, service], namespace, service, ("metadata", "name"))
 
 
@@ -139,6 +148,21 @@ def _unused(
     message = f"there is no Service {namespace}/{service}: the addresses of {resource.key} are not used"
     hint = "it serves the Service of its own namespace only: correct the name, or add the Service"
     return resource.fault(Severity.WARNING, "endpoints_unused", message, hint, loc)
+
+
+def _places(
+    slices: Iterable[Resource[EndpointSlice]], endpoints: Resource[Endpoints] | None
+) -> Iterator[tuple[Place, str]]:
+    for slice_ in slices:
+        if slice_.object.address_type != "FQDN":
+            for index, each in enumerate(slice_.object.endpoints):
+                yield (slice_, ("endpoints", index, "addresses", 0)), each.addresses[0]
+    if endpoints is not None:
+        for index, subset in enumerate(endpoints.object.subsets):
+            fields = (("addresses", subset.addresses), ("notReadyAddresses", subset.not_ready_addresses))
+            for field, addresses in fields:
+                for number, written in enumerate(addresses):
+                    yield (endpoints, ("subsets", index, field, number, "ip")), written.ip
 
 
 def _subsets(endpoints: Endpoints, service: Service, port: ServicePort) -> Iterator[Endpoint]:

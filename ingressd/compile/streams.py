@@ -8,36 +8,27 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from itertools import compress
-from operator import is_not
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import NamedTuple
 
-from ingressd.compile.cluster_ips import cluster_ips, has_cluster_ip
-from ingressd.compile.kept import Kept
+from ingressd.compile.claims import Claims, Name, Origin
+from ingressd.compile.cluster_ips import cluster_ips, has_cluster_ip, one_more
 from ingressd.compile.made import PoolName
 from ingressd.compile.node_ports import FIRST, LAST, PortKey, node_ports
-from ingressd.compile.options import CompileOptions
-from ingressd.compile.service_ports import NOTHING, Opening, Openings, needs_node_ports, openings, port_key
+from ingressd.compile.options import CompileOptions, StreamOptions
+from ingressd.compile.service_ports import Openings, needs_node_ports, openings, port_key
 from ingressd.errors import Fault, Severity
 from ingressd.model.resource import Resource
 from ingressd.model.service import Service
 from ingressd.model.shape import Loc
-from ingressd.table.stream import CLUSTER_IP, EXTERNAL_IP, LOAD_BALANCER, NODE_PORT, TCP, StreamListener
-
-Name = tuple[str, str]
+from ingressd.table.snapshot import edited, same_keys
+from ingressd.table.stream import StreamListener
 
 _NEVER = "~"
 """What has no creationTimestamp comes after what has one."""
-_ANY = {"0.0.0.0", "::"}  # noqa: S104 - compared with, not bound to
-_WORDS = {NODE_PORT: "nodePort", LOAD_BALANCER: "port", CLUSTER_IP: "port", EXTERNAL_IP: "port"}
-
-
-class Origin(NamedTuple):
-    """Where a listener is written."""
-
-    service: Resource[Service]
-    loc: Loc
+_FEW = 100
+"""So many Services, or one of so many, are no small edit any more: then a look at all of them costs less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +41,7 @@ class Streams:
     """By the same key."""
     pools: tuple[PoolName, ...] = ()
     cluster_ips: Mapping[Name, str] = field(default_factory=dict)
-    """Namespace and name -> the virtual address; empty unless they are switched on."""
+    """Namespace and name -> the virtual address where it has a listener; empty unless they are switched on."""
     node_ports: Mapping[PortKey, int] = field(default_factory=dict)
     """Those that were given, not those that are written."""
 
@@ -58,24 +49,32 @@ class Streams:
 class _Opened(NamedTuple):
     """What a Service was found to want, and of what."""
 
+    service: Resource[Service]
     cluster_ip: str
     ports: tuple[int, ...]
     openings: Openings
 
 
-class _Whole(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Whole:
     """A run, and what it was of."""
 
     services: Mapping[Name, Resource[Service]]
     streams: Streams
-    faults: list[Fault]
+    claims: Claims
+    faults: Mapping[Name, tuple[Fault, ...]]
+    """Of single Services, that have to do with no other."""
+    further: tuple[Fault, ...]
+    """Those that have."""
+    settled: bool
+    """Each Service has the virtual address that it asks for, if there is one."""
 
 
 class StreamMemory:
     """What the last run made, of the same options. Addresses and node ports live on when the options change."""
 
     def __init__(self, before: StreamMemory | None) -> None:
-        self.opened: Kept[Resource[Service], _Opened] = Kept()
+        self.opened: dict[Name, _Opened] = {}
         self.whole: _Whole | None = None
         self.cluster_ips: Mapping[Name, str] = {} if before is None else before.cluster_ips
         self.node_ports: Mapping[PortKey, int] = {} if before is None else before.node_ports
@@ -84,84 +83,215 @@ class StreamMemory:
 def compile_streams(
     services: Mapping[Name, Resource[Service]], options: CompileOptions, faults: list[Fault], memory: StreamMemory
 ) -> Streams:
-    """One run. Most edits concern no Service, or one that opens nothing: then it is the last one."""
-    whole = memory.whole
-    if whole is not None and _opens_the_same(whole.services, services, options):
-        whole = memory.whole = whole._replace(services=services)
-    else:
-        memory.opened.turn()
-        found: list[Fault] = []
-        whole = memory.whole = _Whole(services, _compiled(services, options, found, memory), found)
-    faults += whole.faults
+    """One run. An edit of few Services costs little, unless it is about ports or addresses that several want."""
+    # A run that fails half-way leaves nothing behind.
+    whole, memory.whole = memory.whole, None
+    if whole is None:
+        whole = _compiled(services, options, memory)
+    elif whole.services is not services:
+        whole = _Edit(whole, services, options, memory).taken_in() or _compiled(services, options, memory)
+    memory.whole = whole
+    faults += chain.from_iterable(whole.faults.values())
+    faults += whole.further
     return whole.streams
 
 
-def _opens_the_same(
-    before: Mapping[Name, Resource[Service]], now: Mapping[Name, Resource[Service]], options: CompileOptions
-) -> bool:
-    """Whether that is clear without a look at all of 50,000 Services, which takes a tenth of a second."""
-    if before is now:
-        return True
-    if len(before) != len(now):
-        return False
-    edited = compress(zip(before.values(), now.values(), strict=True), map(is_not, before.values(), now.values()))
-    return all(
-        one.key == other.key and _opens_nothing(one, options) and _opens_nothing(other, options)
-        for one, other in edited
-    )
-
-
-def _opens_nothing(service: Resource[Service], options: CompileOptions) -> bool:
-    """And there is nothing to say of it."""
-    if options.streams.cluster_ips or needs_node_ports(service.object, options.streams):
-        return False
-    return openings(service, options, "", {}) == NOTHING
-
-
-def _compiled(
-    services: Mapping[Name, Resource[Service]], options: CompileOptions, faults: list[Fault], memory: StreamMemory
-) -> Streams:
-    addresses = memory.cluster_ips = _addresses(services, options, faults, memory)
-    given = memory.node_ports = _given(services.values(), options, faults, memory)
+def _compiled(services: Mapping[Name, Resource[Service]], options: CompileOptions, memory: StreamMemory) -> _Whole:
+    single: dict[Name, tuple[Fault, ...]] = {}
+    further: list[Fault] = []
+    addresses = memory.cluster_ips = _addresses(services, options, single, further, memory)
+    settled = not further
+    given = memory.node_ports = _given(services.values(), options, further, memory)
     wanting: list[tuple[Resource[Service], Openings]] = []
+    opened: dict[Name, _Opened] = {}
     for name, service in services.items():
-        found = _openings(service, options, addresses.get(name, ""), given, memory)
-        faults += found.faults
-        if found.wanted:
-            wanting.append((service, found))
-    claims = _Claims(options, faults)
-    for service, found in sorted(wanting, key=_age):
-        for opening in found.wanted:
+        openings_ = (opened.setdefault(name, _opened(service, options, addresses.get(name, ""), memory))).openings
+        if openings_.faults:
+            single[name] = (*single.get(name, ()), *openings_.faults)
+        if openings_.wanted:
+            wanting.append((service, openings_))
+    memory.opened = opened
+    claims = Claims(options, further)
+    for service, openings_ in sorted(wanting, key=_age):
+        for opening in openings_.wanted:
             claims.add(service, opening)
     claims.close()
-    return Streams(claims.listeners, claims.origins, tuple(claims.pools), addresses, given)
+    streams = _streams(claims, tuple(claims.pools), addresses, given)
+    return _Whole(services, streams, claims, single, tuple(further), settled)
+
+
+def _streams(
+    claims: Claims, pools: tuple[PoolName, ...], addresses: Mapping[Name, str], given: Mapping[PortKey, int]
+) -> Streams:
+    if len(claims.addressed) < len(addresses):
+        addresses = {name: address for name, address in addresses.items() if name in claims.addressed}
+    return Streams(claims.listeners, claims.origins, pools, addresses, given)
+
+
+class _Edit:
+    """Some Services are others than before."""
+
+    def __init__(
+        self, whole: _Whole, services: Mapping[Name, Resource[Service]], options: CompileOptions, memory: StreamMemory
+    ) -> None:
+        before = whole.services
+        self._whole, self._services, self._options, self._memory = whole, services, options, memory
+        self._edited = edited(before, services)
+        self._names = [*self._edited, *(() if same_keys(before, services) else before.keys() - services.keys())]
+
+    def taken_in(self) -> _Whole | None:
+        """The run with the edit; None = it is about more than the Services that were edited."""
+        memory, claims = self._memory, self._whole.claims
+        if len(self._names) > max(_FEW, len(self._services) // _FEW) or self._moves_node_ports():
+            return None
+        addresses = self._addresses()
+        if addresses is None:
+            return None
+        before = {name: memory.opened[name] for name in self._names if name in memory.opened}
+        now = {
+            name: _opened(self._services[name], self._options, addresses.get(name, ""), memory) for name in self._edited
+        }
+        stays = all(_keys(before.get(name)) == _keys(now.get(name)) for name in self._names)
+        if not self._concerns_nobody_else(before, now, stays=stays):
+            return None
+        pools = self._whole.streams.pools
+        claims.edit(ports=not stays)
+        for name in self._names:
+            if not stays and name in before:
+                claims.drop(name, before[name].openings.wanted)
+        for each in now.values():
+            for opening in each.openings.wanted:
+                if stays:
+                    claims.move(each.service, opening)
+                else:
+                    claims.add(each.service, opening)
+        if not stays:
+            if claims.contested or claims.left_out:
+                return None
+            pools = tuple(claims.pools)
+        self._remember(addresses, now)
+        streams = _streams(claims, pools, addresses, memory.node_ports)
+        faults = self._faults(addresses, now)
+        return replace(self._whole, services=self._services, streams=streams, faults=faults)
+
+    def _moves_node_ports(self) -> bool:
+        """Whether other Services may get other ones."""
+        before, now, streams = self._whole.services, self._services, self._options.streams
+        return any(_asked(before.get(name), streams) != _asked(now.get(name), streams) for name in self._names)
+
+    def _concerns_nobody_else(
+        self, before: Mapping[Name, _Opened], now: Mapping[Name, _Opened], *, stays: bool
+    ) -> bool:
+        claims = self._whole.claims
+        if claims.contested:
+            return not any(each.openings.wanted for each in (*before.values(), *now.values()))
+        return not claims.left_out or (stays and claims.left_out[0].key[1:] not in before)
+
+    def _addresses(self) -> Mapping[Name, str] | None:
+        """All of them; None = others may get theirs, or lose it."""
+        addresses = self._memory.cluster_ips
+        if not self._options.streams.cluster_ips:
+            return addresses
+        came: list[Name] = []
+        went: list[Name] = []
+        for name in self._names:
+            wanted, had = _asked_address(self._services.get(name)), _asked_address(self._whole.services.get(name))
+            if wanted == had:
+                continue
+            if wanted or had or not self._whole.settled:
+                return None
+            (went if wanted is None else came).append(name)
+        if not came and not went:
+            return addresses
+        found = {**addresses}
+        for name in went:
+            del found[name]
+        network, taken = ipaddress.IPv4Network(self._options.streams.cluster_cidr), set(found.values())
+        for name in sorted(came):
+            address = one_more(name, network, taken)
+            if address is None:
+                return None
+            found[name] = address
+            taken.add(address)
+        return found
+
+    def _faults(self, addresses: Mapping[Name, str], now: Mapping[Name, _Opened]) -> Mapping[Name, tuple[Fault, ...]]:
+        faults = {**self._whole.faults}
+        for name in self._names:
+            faults.pop(name, None)
+        for name, each in now.items():
+            address = addresses.get(name)
+            replaced = address is not None and each.service.object.spec.cluster_ip not in (None, "", address)
+            told = (_address_fault(each.service, address or "", {}),) if replaced else ()
+            if told or each.openings.faults:
+                faults[name] = (*told, *each.openings.faults)
+        return faults
+
+    def _remember(self, addresses: Mapping[Name, str], now: Mapping[Name, _Opened]) -> None:
+        memory = self._memory
+        memory.cluster_ips = addresses
+        for name in self._names:
+            memory.opened.pop(name, None)
+        memory.opened.update(now)
+
+
+def _keys(opened: _Opened | None) -> list[tuple[StreamListener, PoolName]]:
+    return [] if opened is None else [(opening.listener, opening.pool) for opening in opened.openings.wanted]
+
+
+def _asked(service: Resource[Service] | None, options: StreamOptions) -> tuple[object, ...] | None:
+    """What its node ports depend on; None = it has none."""
+    if service is None or not needs_node_ports(service.object, options):
+        return None
+    spec = service.object.spec
+    return spec.type, *((port.port, port.node_port, port.protocol) for port in spec.ports)
+
+
+def _asked_address(service: Resource[Service] | None) -> str | None:
+    """The virtual address that it writes; empty = any will do, None = it has none."""
+    if service is None or not has_cluster_ip(service.object):
+        return None
+    return service.object.spec.cluster_ip or ""
 
 
 def _addresses(
-    services: Mapping[Name, Resource[Service]], options: CompileOptions, faults: list[Fault], memory: StreamMemory
+    services: Mapping[Name, Resource[Service]],
+    options: CompileOptions,
+    single: dict[Name, tuple[Fault, ...]],
+    further: list[Fault],
+    memory: StreamMemory,
 ) -> Mapping[Name, str]:
     if not options.streams.cluster_ips:
         return {}
     network = ipaddress.IPv4Network(options.streams.cluster_cidr)
     found = cluster_ips(services.values(), network, memory.cluster_ips)
+    odd: list[Name] = []
     for name, service in services.items():
-        written = service.object.spec.cluster_ip
-        if not written and name in found:
-            continue
-        if has_cluster_ip(service.object) and (fault := _address_fault(service, written or "", found.get(name, ""))):
-            faults.append(fault)
+        written, given = service.object.spec.cluster_ip, found.get(name)
+        if (given is None or (written and written != given)) and has_cluster_ip(service.object):
+            odd.append(name)
+    holders = {address: services[name] for name, address in found.items()} if odd else {}
+    for name in odd:
+        fault = _address_fault(services[name], found.get(name, ""), holders)
+        if fault.severity == Severity.INFO:
+            single[name] = (fault,)
+        else:
+            further.append(fault)
     return found
 
 
-def _address_fault(service: Resource[Service], written: str, given: str) -> Fault | None:
-    if given and written in ("", given):
-        return None
+def _address_fault(service: Resource[Service], given: str, holders: Mapping[str, Resource[Service]]) -> Fault:
+    written = service.object.spec.cluster_ip or ""
     loc: Loc = ("spec", "clusterIP") if written else ("spec",)
     if not given:
         message = f"{service.key} gets no virtual address: all of the network are taken"
         return service.fault(Severity.ERROR, "cluster_ips_exhausted", message, "choose a larger --cluster-cidr", loc)
-    message = f"clusterIP {written} is outside of --cluster-cidr, or another Service's: {given} is used"
-    return service.fault(Severity.INFO, "cluster_ip_replaced", message, loc=loc)
+    holder = holders.get(written)
+    if holder is None:
+        message = f"clusterIP {written} is none of the addresses of --cluster-cidr: {given} is used"
+        return service.fault(Severity.INFO, "cluster_ip_replaced", message, loc=loc)
+    message = f"clusterIP {written} is that of {holder.key} ({holder.place(*loc)}): {given} is used"
+    return service.fault(Severity.WARNING, "cluster_ip_replaced", message, "write another one, or none", loc)
 
 
 def _given(
@@ -189,104 +319,15 @@ def _given(
     return given
 
 
-def _openings(
-    service: Resource[Service],
-    options: CompileOptions,
-    cluster_ip: str,
-    given: Mapping[PortKey, int],
-    memory: StreamMemory,
-) -> Openings:
+def _opened(service: Resource[Service], options: CompileOptions, cluster_ip: str, memory: StreamMemory) -> _Opened:
+    given = memory.node_ports
     own: tuple[int, ...] = ()
     if given and needs_node_ports(service.object, options.streams):
         own = tuple(given.get(port_key(service, port), 0) for port in service.object.spec.ports)
-    before = memory.opened.before(service)
-    if before is None or (before.cluster_ip, before.ports) != (cluster_ip, own):
-        before = _Opened(cluster_ip, own, openings(service, options, cluster_ip, given))
-    return memory.opened.keep(service, before).openings
-
-
-class _Claims:
-    """Who has which port."""
-
-    def __init__(self, options: CompileOptions, faults: list[Fault]) -> None:
-        self.listeners: dict[str, StreamListener] = {}
-        self.origins: dict[str, Origin] = {}
-        self.pools: dict[PoolName, None] = {}
-        self._own = options.streams.own
-        self._faults = faults
-        self._most = options.streams.most_cluster_listeners
-        self._cluster_listeners = 0
-        self._left_out: list[Resource[Service]] = []
-        self._by_port: dict[tuple[str, int], list[StreamListener]] = {}
-        """Without cluster IPs: those have no neighbours."""
-
-    def add(self, service: Resource[Service], opening: Opening) -> None:
-        """Give it the port, or say who has it."""
-        listener = opening.listener
-        key = opening.key
-        if rival := self._rival(listener, key):
-            if rival != listener.pool:
-                self._refuse(service, opening, rival)
-            return
-        if listener.role == CLUSTER_IP:
-            if self._most and self._cluster_listeners >= self._most:
-                self._left_out.append(service)
-                return
-            self._cluster_listeners += 1
-        else:
-            self._by_port.setdefault((listener.protocol, listener.port), []).append(listener)
-        self.listeners[key] = listener
-        self.origins[key] = Origin(service, opening.loc)
-        self.pools[opening.pool] = None
-
-    def close(self) -> None:
-        """That were all."""
-        if self._left_out:
-            first, count = self._left_out[0], len(self._left_out)
-            more = f" and {count - 1} more ports of Services" if count > 1 else ""
-            message = (
-                f"the virtual address of {first.key}{more} cannot be opened: there are descriptors for {self._most}"
-            )
-            hint = "raise the limit of open files: ulimit -n, LimitNOFILE="
-            self._faults.append(first.fault(Severity.ERROR, "cluster_ips_limit", message, hint, ("spec",)))
-
-    def _rival(self, listener: StreamListener, key: str) -> str:
-        """Who has the port already, in words; the listener's own pool when that is served there; empty = nobody."""
-        alone = listener.role == CLUSTER_IP
-        for own in self._own:
-            same = own.port == listener.port and (own.udp or listener.protocol == TCP)
-            if same and _meet(own.address, listener.address, exactly=alone):
-                return f"ingressd's own {own.flag}"
-        exact = self.listeners.get(key)
-        others = () if alone else self._by_port.get((listener.protocol, listener.port), ())
-        for other in others if exact is None else (exact,):
-            if _meet(other.address, listener.address, exactly=False):
-                return listener.pool if other.pool == listener.pool else self._shown(other)
-        return ""
-
-    def _shown(self, listener: StreamListener) -> str:
-        origin = self.origins[listener.key]
-        return f"{_WORDS[listener.role]} of {origin.service.key} ({origin.service.place(*origin.loc)})"
-
-    def _refuse(self, service: Resource[Service], opening: Opening, rival: str) -> None:
-        listener = opening.listener
-        message = (
-            f"{_WORDS[listener.role]} {listener.port}/{listener.protocol} of {service.key} is not opened on"
-            f" {listener.address}: {rival} has it"
-        )
-        hint = "choose another port for one of them"
-        self._faults.append(service.fault(Severity.ERROR, "port_taken", message, hint, opening.loc))
-
-
-def _meet(one: str, other: str, *, exactly: bool) -> bool:
-    """Whether what comes to one address may come to the other."""
-    if one == other:
-        return True
-    if exactly:
-        return False
-    if "::" in (one, other):
-        return True
-    return bool({one, other} & _ANY) and ":" not in one + other
+    before = memory.opened.get((service.namespace, service.name))
+    if before is not None and before.service is service and (before.cluster_ip, before.ports) == (cluster_ip, own):
+        return before
+    return _Opened(service, cluster_ip, own, openings(service, options, cluster_ip, given))
 
 
 def _age(item: tuple[Resource[Service], Openings]) -> tuple[str, str, str]:

@@ -16,9 +16,10 @@ from typing import Any
 
 from ingressd.clock import NEVER
 from ingressd.errors import Reason
+from ingressd.filters.address_ranges import among
 from ingressd.listener.gate import plain_address
 from ingressd.listener.port import IP_PKTINFO, IPV6_PKTINFO
-from ingressd.listener.stream import StreamContext
+from ingressd.listener.stream import StreamContext, sources_of
 from ingressd.observe.stream_stats import Meter, StreamCount
 from ingressd.table.stream import StreamListener
 from ingressd.upstream.dial import DialFailed
@@ -40,13 +41,14 @@ Local = tuple[Ancillary, ...]
 class UdpPort:
     """One bound socket with its flows, the one that was silent longest first."""
 
-    __slots__ = ("_any", "_context", "_flows", "_sock", "_watching", "count", "listener")
+    __slots__ = ("_any", "_context", "_flows", "_sock", "_sources", "_watching", "count", "listener")
 
     def __init__(self, context: StreamContext, listener: StreamListener, sock: socket.socket) -> None:
         self.listener = listener
         self.count: StreamCount = context.proxy.stats.streams.of(listener)
         self._context = context
         self._sock = sock
+        self._sources = sources_of(listener)
         self._any = listener.address in ("0.0.0.0", "::")  # noqa: S104 - compared with
         self._flows: OrderedDict[tuple[Any, Local], Flow] = OrderedDict()
         self._watching = False
@@ -59,8 +61,13 @@ class UdpPort:
         moved = listener.pool != self.listener.pool
         self.listener = listener
         self.count = self._context.proxy.stats.streams.of(listener)
+        self._sources = sources_of(listener)
         if moved:
             self._end_flows("")
+        elif self._sources is not None:
+            for flow in tuple(self._flows.values()):
+                if not among((self._sources,), flow.client_address):
+                    flow.end(Reason.DENIED_IP)
 
     def watch(self, wanted: bool) -> None:
         """Read, or let the kernel keep what it can."""
@@ -116,6 +123,9 @@ class UdpPort:
             flow = self._flows.get(key)
             if flow is None:
                 if self._context.overload.reply is not None:
+                    continue
+                if self._sources is not None and not among((self._sources,), plain_address(client[0])):
+                    self.count.failures += 1
                     continue
                 if len(self._flows) >= max(1, self._context.proxy.limits.udp_flows):
                     self.make_room()

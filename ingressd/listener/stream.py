@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ingressd.errors import Reason
+from ingressd.filters.address_ranges import AddressRanges, among
 from ingressd.listener.gate import Admission, Gate, plain_address
 from ingressd.listener.overload import Overload
 from ingressd.listener.plain import reset_when_closed
@@ -49,11 +50,12 @@ class StreamContext:
 class TcpPort:
     """One listening socket."""
 
-    __slots__ = ("_context", "_sock", "_watching", "count", "listener")
+    __slots__ = ("_context", "_sock", "_sources", "_watching", "count", "listener")
 
     def __init__(self, context: StreamContext, listener: StreamListener, sock: socket.socket) -> None:
         self.listener = listener
         self.count: StreamCount = context.proxy.stats.streams.of(listener)
+        self._sources = sources_of(listener)
         self._context = context
         self._sock = sock
         self._watching = False
@@ -62,6 +64,7 @@ class TcpPort:
         """What comes from now on goes where this one says."""
         self.listener = listener
         self.count = self._context.proxy.stats.streams.of(listener)
+        self._sources = sources_of(listener)
 
     def watch(self, wanted: bool) -> None:
         """Accept, or leave connections in the backlog."""
@@ -99,7 +102,13 @@ class TcpPort:
             if admission is None:
                 sock.close()
             else:
-                StreamConnection(self._context, self, sock, peer, admission).start()
+                denied = self._sources is not None and not among((self._sources,), admission.address)
+                StreamConnection(self._context, self, sock, peer, admission).start(denied=denied)
+
+
+def sources_of(listener: StreamListener) -> AddressRanges | None:
+    """Whose clients it takes; None = everybody's."""
+    return AddressRanges.parse(",".join(listener.sources)) if listener.sources else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,11 +180,13 @@ class StreamConnection:
         """To the client."""
         return 0 if self._splice is None else self._splice.upstream.bytes
 
-    def start(self) -> None:
-        """Look for an endpoint."""
+    def start(self, *, denied: bool = False) -> None:
+        """Look for an endpoint, unless the port is not for this client."""
         self._context.connections.add(self)
         self._count.began()
-        if self._context.overload.reply is not None:
+        if denied:
+            self._refuse(Reason.DENIED_IP)
+        elif self._context.overload.reply is not None:
             self._refuse(Reason.OVERLOAD)
         else:
             self._task = self._context.proxy.loop.create_task(self._run())

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ingressd.filters.auth_tls import trust_of
 from ingressd.routing.paths import wildcard_of
 from ingressd.table.client_trust import ClientTrust
-from ingressd.table.route import ANY_HOST, VirtualHost
+from ingressd.table.route import ANY_HOST, Route, VirtualHost
 from ingressd.table.snapshot import Delta, Snapshot
 from ingressd.table.stream import StreamListener
 
@@ -37,7 +36,7 @@ class TlsHosts:
             else:
                 self._special.discard(name)
         self._hosts = snapshot.hosts
-        self._default = trust_of(snapshot.default)
+        self._default = _trust_of(snapshot.default)
 
     def trust(self, server_name: str) -> ClientTrust | None:
         """Whose certificates a client that names this host is asked for."""
@@ -58,3 +57,11 @@ class TlsHosts:
     def _host(self, server_name: str) -> VirtualHost | None:
         hosts = self._hosts
         return hosts.get(server_name) or hosts.get(wildcard_of(server_name)) or hosts.get(ANY_HOST)
+
+
+def _trust_of(route: Route | None) -> ClientTrust | None:
+    if route is None or not route.filters:
+        return None
+    from ingressd.filters.auth_tls import trust_of  # with it comes what reads certificates: most workers need none
+
+    return trust_of(route)

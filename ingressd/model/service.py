@@ -16,6 +16,7 @@ PROTOCOLS = ("TCP", "UDP", "SCTP")
 AFFINITIES = ("None", "ClientIP")
 DISTRIBUTIONS = ("PreferClose", "PreferSameZone", "PreferSameNode")
 AFFINITY_LIMIT_S = 86_400
+POLICIES = ("Cluster", "Local")
 HEADLESS = "None"
 
 
@@ -76,7 +77,7 @@ class ServiceSpec(Shape):
     internal_traffic_policy: str | None = None
     external_traffic_policy: str | None = None
     load_balancer_ip: Any = Field(default=None, alias="loadBalancerIP")
-    load_balancer_source_ranges: Any = None
+    load_balancer_source_ranges: Items[str] = ()
     load_balancer_class: Any = None
     health_check_node_port: Any = None
     ip_families: Any = None
@@ -120,6 +121,16 @@ class Service(Shape):
             yield unsupported(("spec", "sessionAffinity"), spec.session_affinity, AFFINITIES)
         if spec.traffic_distribution is not None and spec.traffic_distribution not in DISTRIBUTIONS:
             yield unsupported(("spec", "trafficDistribution"), spec.traffic_distribution, DISTRIBUTIONS)
+        if spec.cluster_ip not in (None, "", HEADLESS) and not names.is_address(spec.cluster_ip):
+            hint = f"did you mean {HEADLESS}?" if spec.cluster_ip.lower() == HEADLESS.lower() else ""
+            yield invalid(("spec", "clusterIP"), spec.cluster_ip, f"an IP address, or {HEADLESS}", hint)
+        policies = (
+            ("internalTrafficPolicy", spec.internal_traffic_policy),
+            ("externalTrafficPolicy", spec.external_traffic_policy),
+        )
+        for field, policy in policies:
+            if policy and policy not in POLICIES:
+                yield unsupported(("spec", field), policy, POLICIES)
         config = spec.session_affinity_config
         if config is not None and config.client_ip is not None:
             seconds = config.client_ip.timeout_seconds

@@ -43,8 +43,8 @@ class DnsServer:
 
     def __init__(self, settings: Settings) -> None:
         self._domain = settings.cluster_domain
-        unspecified = ipaddress.ip_address(settings.dns_bind).is_unspecified
-        self._addresses = () if unspecified else (settings.dns_bind,)
+        self._addresses: tuple[str, ...] = ()
+        """Where it is served, as far as that is known: on every address, nobody knows which clients can reach."""
         self._zone: Zone | None = None
         """None = nothing is known yet; queries are told to try again."""
         self.queries: Counter[tuple[str, ...]] = Counter()
@@ -64,6 +64,11 @@ class DnsServer:
         """Serve on these sockets; they belong to us from now on."""
         loop = asyncio.get_running_loop()
         for sock in sockets:
+            address = sock.getsockname()[0]
+            if address not in self._addresses and not ipaddress.ip_address(address).is_unspecified:
+                self._addresses = (*self._addresses, address)
+                if self._zone is not None:
+                    self._zone.server = self._addresses
             if sock.type == socket.SOCK_DGRAM:
                 transport, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self), sock=sock)
                 self._transports.append(transport)

@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from ingressd.compile.compilation import Compilation
+from ingressd.compile.reach import Reach
 from ingressd.model.resource import Resource
 from ingressd.model.service import Service, ServicePort
 from ingressd.naming.members import Member, members
@@ -80,7 +81,10 @@ class Zone:
         self._resources = compilation.resources
         self._snapshot = compilation.snapshot
         self._cluster_ips = compilation.streams.cluster_ips
-        self._server = server
+        self._listeners = compilation.streams.listeners
+        self._problems = compilation.problems
+        self._reach = Reach(compilation.external_name_allow)
+        self.server = server
         self._members: dict[Name, tuple[Member, ...]] = {}
         self._pointers: dict[str, tuple[Labels, ...]] | None = None
 
@@ -92,7 +96,7 @@ class Zone:
             case ("dns-version",):
                 return Node(text=SPECIFICATION)
             case ("ns", "dns"):
-                return Node(addresses=self._server)
+                return Node(addresses=self.server)
             case (namespace, "svc"):
                 return _BRANCH if namespace in self._namespaces else None
             case (*below, name, namespace, "svc"):
@@ -143,7 +147,7 @@ class Zone:
             case (protocol,) if protocol.startswith("_"):
                 known = any(each.name and each.protocol.lower() == protocol[1:] for each in spec.ports)
                 return _BRANCH if known else None
-            case (label,) if not cluster_ip:
+            case (label,):
                 addresses = tuple(each.address for each in self._of(service) if each.label == label)
                 return Node(addresses=addresses) if addresses else None
             case _:
@@ -169,7 +173,13 @@ class Zone:
             yield ServiceRecord(number, max(1, SRV_WEIGHT // len(targets)), (label, *own), tuple(addresses))
 
     def _cluster_ip(self, service: Resource[Service]) -> str:
-        return self._cluster_ips.get((service.namespace, service.name), "")
+        """Its virtual address, if something listens there."""
+        address = self._cluster_ips.get((service.namespace, service.name), "")
+        if address and self._problems:
+            keys = (f"{each.protocol.lower()}://{address}:{each.port}" for each in service.object.spec.ports)
+            if not any(key in self._listeners and key not in self._problems for key in keys):
+                return ""
+        return address
 
     def _of(self, service: Resource[Service]) -> tuple[Member, ...]:
         name = (service.namespace, service.name)
@@ -184,7 +194,8 @@ class Zone:
         name = (service.namespace, service.name)
         resources = self._resources
         slices, endpoints = resources.slices.get(name, ()), resources.endpoints.get(name)
-        return members(service.object, slices, endpoints, self._found(service))
+        found = members(service.object, slices, endpoints, self._found(service))
+        return tuple(each for each in found if not self._reach.refusal(each.address))
 
     def _found(self, service: Resource[Service]) -> Iterator[tuple[ServicePort, Endpoint]]:
         """What discovery has found for a pool of some port, if anybody asked."""

@@ -25,7 +25,7 @@ FIRST_INHERITED = 3
 DNS_TRIES = 10
 """Free ports of UDP whose twin of TCP may be taken."""
 
-PURPOSES = ("http", "https", "admin")
+PURPOSES = ("http", "https", "admin", "dns")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +131,8 @@ def open_listeners(settings: Settings, inherited: Mapping[str, Sequence[socket.s
 def adopt(environ: MutableMapping[str, str], settings: Settings, pid: int) -> dict[str, list[socket.socket]]:
     """Take over what a service manager passed by the LISTEN_FDS protocol, and remove its variables.
 
-    LISTEN_FDNAMES names each socket http, https or admin; without such names their order is that of the ports which
-    are switched on. Raises StartupError when they do not fit.
+    LISTEN_FDNAMES names each socket http, https, admin or dns (two: for UDP and for TCP); without such names their
+    order is that of the ports which are switched on. Raises StartupError when they do not fit.
     """
     addressee = environ.pop("LISTEN_PID", "")
     count = environ.pop("LISTEN_FDS", "")
@@ -141,16 +141,18 @@ def adopt(environ: MutableMapping[str, str], settings: Settings, pid: int) -> di
         return {}
     numbers = range(FIRST_INHERITED, FIRST_INHERITED + int(count))
     if not set(names) & set(PURPOSES):
-        ports = (settings.http_port, settings.https_port, settings.admin_port)
-        names = [purpose for purpose, port in zip(PURPOSES, ports, strict=True) if port != OFF][: len(numbers)]
+        ports = (settings.http_port, settings.https_port, settings.admin_port, settings.dns_port, settings.dns_port)
+        names = [name for name, port in zip((*PURPOSES, "dns"), ports, strict=True) if port != OFF][: len(numbers)]
     if len(names) != len(numbers) or not set(names) <= set(PURPOSES):
         raise StartupError(
-            f"LISTEN_FDS passes {len(numbers)} sockets named {':'.join(names)}: name each one http, https or admin"
+            f"LISTEN_FDS passes {len(numbers)} sockets named {':'.join(names)}: name each one http, https, admin or dns"
             " (FileDescriptorName= in the socket unit)"
         )
     adopted: dict[str, list[socket.socket]] = {}
     for number, name in zip(numbers, names, strict=True):
         adopted.setdefault(name, []).append(_adopt_one(number, name))
+    if "dns" in adopted:
+        adopted["dns"] = _dns_pair(adopted["dns"])
     return adopted
 
 
@@ -160,12 +162,26 @@ def _adopt_one(number: int, name: str) -> socket.socket:
         listening = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
     except OSError as problem:
         raise StartupError(f"LISTEN_FDS: descriptor {number} ({name}) is not a socket: {problem.strerror}") from problem
-    if not listening or sock.type != socket.SOCK_STREAM or sock.family not in (socket.AF_INET, socket.AF_INET6):
+    datagrams = name == "dns" and sock.type == socket.SOCK_DGRAM
+    if not (listening or datagrams) or sock.family not in (socket.AF_INET, socket.AF_INET6):
         sock.close()
-        raise StartupError(f"LISTEN_FDS: descriptor {number} ({name}) is not a listening TCP socket")
+        kind = "UDP socket, nor a listening TCP socket" if name == "dns" else "listening TCP socket"
+        raise StartupError(f"LISTEN_FDS: descriptor {number} ({name}) is not a {kind}")
     sock.set_inheritable(False)
     sock.setblocking(False)
     return sock
+
+
+def _dns_pair(sockets: list[socket.socket]) -> list[socket.socket]:
+    """UDP first. One without the other would leave clients of long answers alone, or all others."""
+    if {sock.type for sock in sockets} != {socket.SOCK_DGRAM, socket.SOCK_STREAM}:
+        for sock in sockets:
+            sock.close()
+        raise StartupError(
+            "LISTEN_FDS: the DNS server needs a socket for UDP and one for TCP, both named dns"
+            " (ListenDatagram= and ListenStream= in the socket unit)"
+        )
+    return sorted(sockets, key=lambda sock: sock.type != socket.SOCK_DGRAM)
 
 
 def _open_shared(host: str, port: int, count: int, option: str) -> tuple[socket.socket, ...]:

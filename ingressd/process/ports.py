@@ -18,6 +18,7 @@ from ingressd.compile.compilation import Compilation
 from ingressd.compile.port_faults import PortProblem
 from ingressd.listener.port import open_port
 from ingressd.process.port_holders import PortHolders
+from ingressd.table.snapshot import same_keys
 from ingressd.table.stream import StreamListener
 
 RETRY_S = 3.0
@@ -51,6 +52,11 @@ class Ports:
         """Some port is not open: look again, later."""
         return bool(self._held or self._reported)
 
+    @property
+    def held(self) -> frozenset[str]:
+        """The keys of listeners whose port another program has."""
+        return frozenset(self._held)
+
     def report(self, worker: int, unbound: Mapping[str, int]) -> bool:
         """A worker could not open these, and could open all others. Returns whether that is news."""
         before = self._reported.pop(worker, {})
@@ -68,8 +74,10 @@ class Ports:
         holders = PortHolders(self._supervisor_pid)
         # Those that are left for next time come first then.
         held = {key: before[key] for key in islice(before, AGAIN, None) if key in wanted}
-        for key, listener in wanted.items():
-            if key not in published and key not in held and (problem := _probe(listener, holders)) is not None:
+        for key in () if same_keys(published, wanted) else wanted:
+            if key in published or key in held:
+                continue
+            if (problem := _probe(wanted[key], holders)) is not None:
                 held[key] = problem
         refused = {key for key, number in self._unbound().items() if _busy(number)}
         self._holders = {key: ", ".join(holders.strangers(wanted[key])) for key in refused if key in wanted}

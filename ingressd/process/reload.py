@@ -30,6 +30,7 @@ from ingressd.process.certificates import CertificateReader
 from ingressd.process.fallback import Fallback
 from ingressd.process.health import HealthChecker
 from ingressd.process.history import History, Reload, RouteChanges, route_changes
+from ingressd.process.own_addresses import own_addresses
 from ingressd.process.ports import Ports, cluster_listeners
 from ingressd.process.transfer import differs, full
 from ingressd.settings import OFF, Settings
@@ -120,6 +121,8 @@ class Reloader:
         """Applied edits: what the API shows."""
         self.number = snapshot
         """Generation of the newest published Snapshot; changes of endpoints count too."""
+        self._held: frozenset[str] = frozenset()
+        """Listeners whose port another program has, as the newest compilation was told."""
         self._unmarked: Compilation | None = None
         """The newest one as the compiler made it: without what health checks say."""
         self.compilation: Compilation | None = None
@@ -200,6 +203,9 @@ class Reloader:
         compilation = await self._compile(resources)
         if await self._warm(compilation.queries):
             compilation = await self._compile(resources)
+        await self._look(compilation)
+        if self._ports.held != self._held:
+            compilation = await self._compile(resources)
         if self.compilation is None:
             self._refuse_if_strict(compilation)
         self._unmarked = compilation
@@ -207,7 +213,6 @@ class Reloader:
         if self.compilation is None:
             # Another controller may have known who is unhealthy: workers shall not meet them again.
             await self._checker.first_results(WARM_S)
-        await self._look(compilation)
         changes = self._take(resources, await asyncio.to_thread(self._marked, compilation))
         if edits:
             trigger = "+".join(sorted(edits))
@@ -220,6 +225,10 @@ class Reloader:
         if self._resources is not None and self._unmarked is not None:
             news = await self._look(self._unmarked)
             if not news and triggers == {Trigger.PORTS}:
+                return
+            if self._ports.held != self._held:
+                # What leads back to us depends on that: compile, then publish.
+                self.trigger(Trigger.DISCOVERY)
                 return
             self._take(self._resources, await asyncio.to_thread(self._marked, self._unmarked))
             self._cycled()
@@ -236,6 +245,7 @@ class Reloader:
 
     async def _compile(self, resources: ResourceSet) -> Compilation:
         answers = dict(self._watcher.answers)
+        self._held = self._ports.held
         compilation = await asyncio.to_thread(self._compiled, resources, answers, self.snapshot)
         if self._fallback is not None:
             compilation = await asyncio.to_thread(self._fallback.stand_in, resources, compilation)
@@ -249,7 +259,15 @@ class Reloader:
         https_port = None if settings.https_port == OFF else settings.https_port
         certificates = self._certificates.read(now)
         most = cluster_listeners()
-        options = CompileOptions.from_settings(settings, https_port, now, certificates, most_cluster_listeners=most)
+        options = CompileOptions.from_settings(
+            settings,
+            https_port,
+            now,
+            certificates,
+            most_cluster_listeners=most,
+            machine=own_addresses(),
+            held=self._held,
+        )
         return self._compiler.compile(resources, answers, options, previous)
 
     async def _warm(self, queries: frozenset[Query]) -> bool:

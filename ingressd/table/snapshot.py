@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import compress
+from operator import is_not
 from typing import TypeVar
 
 from ingressd.table.certificate import Certificate
@@ -14,6 +16,7 @@ from ingressd.table.pool import Pool
 from ingressd.table.route import Route, VirtualHost
 from ingressd.table.stream import StreamListener
 
+K = TypeVar("K")
 V = TypeVar("V")
 
 
@@ -82,13 +85,23 @@ def apply(snapshot: Snapshot, delta: Delta) -> Snapshot:
     )
 
 
+def same_keys(old: Mapping[K, object], new: Mapping[K, object]) -> bool:
+    """Whether these are the very same, in the same order, as in a copy in which values were replaced. No look-up: with
+    50,000 keys those take longer than all the rest of an edit."""
+    return len(old) == len(new) and not any(map(is_not, old, new))
+
+
+def edited(old: Mapping[K, V], new: Mapping[K, V]) -> list[K]:
+    """The keys of `new` whose value is not the very same in `old`."""
+    if same_keys(old, new):
+        return list(compress(new, map(is_not, old.values(), new.values())))
+    return [key for key, value in new.items() if old.get(key) is not value]
+
+
 def _changed(old: Mapping[str, V], new: Mapping[str, V]) -> dict[str, V | None]:
-    changed: dict[str, V | None] = {
-        key: value for key, value in new.items() if (was := old.get(key)) is not value and was != value
-    }
-    for key in old:
-        if key not in new:
-            changed[key] = None
+    changed: dict[str, V | None] = {key: new[key] for key in edited(old, new) if old.get(key) != new[key]}
+    if not same_keys(old, new):
+        changed.update(dict.fromkeys(old.keys() - new.keys()))
     return changed
 
 

@@ -39,6 +39,8 @@ class StreamListener:
     """How long a connection may be silent both ways; 0 = for ever."""
     udp_idle_s: float = 180.0
     """How long a flow of datagrams that was answered may be silent."""
+    sources: tuple[str, ...] = ()
+    """The networks whose clients it is for; empty = for everybody."""
 
     @property
     def place(self) -> str:

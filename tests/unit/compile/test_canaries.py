@@ -8,6 +8,7 @@ import pytest
 
 from ingressd.compile.compilation import Compilation
 from ingressd.compile.compiler import Compiler
+from ingressd.errors import Severity
 from ingressd.filters.session_cookie import SessionCookie, tag_of
 from ingressd.filters.upstream_hash import UpstreamHash
 from ingressd.routing.conditions import All, Decided, Share
@@ -238,3 +239,11 @@ def test_an_edit_of_a_canary_reaches_its_main_route_and_back() -> None:
         assert now.faults == fresh.faults
         previous = now.snapshot
     assert previous.hosts == first.snapshot.hosts
+
+
+def test_the_rules_of_a_canary_on_an_ingress_that_is_none_are_remarked() -> None:
+    (told,) = made(of("main", canary_weight="10", canary_by_header="x")).faults
+    assert (told.code, told.severity) == ("annotation_differs", Severity.WARNING)
+    assert told.message == f"{NGINX}canary-by-header: it has no effect without canary"
+    assert made(of("main", canary_weight="10", canary="false")).faults == ()
+    assert codes(made(of("main"), canary("c", canary_weight="10"))) == []

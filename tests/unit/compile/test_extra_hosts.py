@@ -104,6 +104,11 @@ def test_a_host_and_its_name_with_www_are_sent_to_the_one_that_has_rules() -> No
     ]
 
 
+def test_the_status_of_the_redirect_is_the_one_that_the_operator_chose() -> None:
+    compilation = compiled(service(), _ingress("a", "a.test", from_to_www_redirect="true"), redirect_status=301)
+    assert compilation.snapshot.hosts["www.a.test"].routes[0].filters == (WwwRedirect("a.test", 301),)
+
+
 def test_nobody_is_redirected_from_a_host_that_has_rules_or_is_an_alias() -> None:
     compilation = compiled(
         service(),
@@ -154,3 +159,12 @@ def test_extra_hosts_stay_the_same_objects_until_something_of_them_changes() -> 
         assert other.snapshot.hosts[name] is first.snapshot.hosts[name]
     gone = compiler.compile(resources(service(), _ingress("web", "a.test")), {}, decided, other.snapshot)
     assert sorted(gone.snapshot.hosts) == ["a.test"]
+
+
+def test_a_host_whose_ingress_takes_nothing_has_no_name_beside_it() -> None:
+    lost = _ingress("a", "a.test", from_to_www_redirect="true", server_alias="b.test", match_methods="get")
+    compilation = compiled(service(), lost)
+    assert codes(compilation) == ["annotation_invalid"]
+    assert [name for name, host in compilation.snapshot.hosts.items() if host.routes or host.default] == []
+    bare = ingress("bare", annotations={"ingressd.dev/from-to-www-redirect": "true"}, rules=[rule("c.test")])
+    assert [*compiled(service(), bare).snapshot.hosts] == ["c.test"]

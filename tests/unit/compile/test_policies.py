@@ -6,19 +6,32 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ingressd.compile.compiler import Compiler
 from ingressd.compile.policies import NGINX, OURS, Policy, read_policy, site_of
 from ingressd.compile.references import References
 from ingressd.errors import Fault, Severity
 from ingressd.filters.registry import ANNOTATIONS
 from ingressd.filters.unsupported import GUARDS, LEFT_OUT
-from tests.unit.compile.manifests import backend, compiled, ingress, options, path, resources, rule, service
+from tests.unit.compile.manifests import (
+    Object,
+    backend,
+    codes,
+    compiled,
+    ingress,
+    options,
+    path,
+    resources,
+    rule,
+    service,
+    slice_of,
+)
 
 
 def _read(annotations: dict[str, str]) -> tuple[Policy, list[Fault]]:
     faults: list[Fault] = []
     known = resources(ingress(annotations=annotations, rules=[rule("a.test")]))
     (resource,) = known.ingresses
-    references = References(resource, known, lambda name, annotation: None)
+    references = References(resource, known, lambda name, annotation: None, cluster_domain="cluster.local")
     return read_policy(resource, options(), references, faults), faults
 
 
@@ -156,3 +169,138 @@ def test_the_port_of_https_is_that_which_clients_see(
     decided = options(https_port=https_port, https_redirect_port=redirect_port)
     site = site_of("a.test", tls=True, options=decided)
     assert (site.host, site.tls, site.https, site.https_redirect_port) == ("a.test", True, https, port)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "app_protocol", "said"),
+    [
+        ("", None, True),
+        ("", "http", True),
+        ("", "https", False),
+        ("", "HTTPS", False),
+        ("", "kubernetes.io/wss", False),
+        ("HTTPS", None, False),
+        ("AUTO_HTTP", None, False),
+        ("HTTP", "https", True),
+    ],
+)
+def test_tls_annotations_for_endpoints_that_are_spoken_to_without_tls_are_a_warning(
+    protocol: str, app_protocol: str | None, said: bool
+) -> None:
+    written = {f"{NGINX}proxy-ssl-verify": "off", **({f"{NGINX}backend-protocol": protocol} if protocol else {})}
+    port = {"port": 80, "name": "web", **({"appProtocol": app_protocol} if app_protocol else {})}
+    rules = [rule("a.test", path("/"), path("/named", port="web"))]
+    compilation = compiled(
+        service(ports=[{"port": 81, "name": "other", "appProtocol": "https"}, port]),
+        slice_of(),
+        ingress(annotations=written, rules=rules),
+    )
+    told = [fault for fault in compilation.faults if fault.code == "annotation_differs"]
+    assert [(fault.severity, fault.message.partition(",")[0]) for fault in told] == (
+        [(Severity.WARNING, f"{NGINX}proxy-ssl-verify: it has no effect")] if said else []
+    )
+
+
+def test_tls_annotations_for_a_service_that_is_not_there_are_judged_when_it_comes() -> None:
+    written = ingress(annotations={f"{OURS}proxy-ssl-server-name": "on"}, rules=[rule("a.test", path("/"))])
+    compiler = Compiler()
+    alone = compiler.compile(resources(written), {}, options())
+    assert codes(alone) == ["service_missing"]
+    both = compiler.compile(resources(written, service(), slice_of()), {}, options())
+    assert codes(both) == ["annotation_differs"]
+
+
+@pytest.mark.parametrize("form", ["{}", " {}", "{} ", "{}\n", "\t{}\n\n"])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("affinity", "cookie"),
+        ("app-root", "/x"),
+        ("auth-method", "POST"),
+        ("permanent-redirect", "https://b.test$request_uri"),
+        ("proxy-read-timeout", "10"),
+        ("rewrite-target", "/$1"),
+        ("ssl-redirect", "false"),
+        ("x-forwarded-prefix", "/app"),
+    ],
+)
+def test_blanks_and_line_breaks_around_a_value_mean_nothing_as_in_ingress_nginx(
+    name: str, text: str, form: str
+) -> None:
+    policy, faults = _read({f"{NGINX}{name}": form.format(text)})
+    assert not faults
+    assert policy.values == {name: ANNOTATIONS[name].parse(text)}
+
+
+def test_fields_that_end_in_a_line_break_are_lines() -> None:
+    policy, faults = _read(
+        {f"{OURS}response-headers-set": "X-A: b; c\n", f"{OURS}response-headers-add": "X-B: c; X-D: e"}
+    )
+    assert not faults
+    assert [len(policy.values[name]) for name in ("response-headers-set", "response-headers-add")] == [1, 2]
+
+
+def test_a_canary_is_one_with_blanks_around_its_value_too() -> None:
+    policy, faults = _read({f"{NGINX}canary": "true\n", f"{NGINX}canary-weight": "10 "})
+    assert (policy.canary, policy.values["canary-weight"], faults) == (True, 10, [])
+
+
+def test_a_value_of_blanks_is_none() -> None:
+    policy, faults = _read({f"{NGINX}app-root": " ", f"{NGINX}whitelist-source-range": "\n"})
+    assert [fault.code for fault in faults] == ["annotation_invalid"] * 2
+    assert policy.denied
+
+
+SHAPING = {
+    "affinity": ("cookie",),
+    "app-root": ("/app",),
+    "auth-tls-secret": ("none",),
+    "auth-url": ("http://web.default.svc/", "http://none.default.svc"),
+    "backend-protocol": ("AUTO_HTTP", "HTTPS", "GRPC"),
+    "canary": ("true", "perhaps"),
+    "canary-weight": ("10",),
+    "custom-http-errors": ("404",),
+    "default-backend": ("web", "none"),
+    "from-to-www-redirect": ("true",),
+    "load-balance": ("ewma",),
+    "match-methods": ("GET", "get"),
+    "mirror-target": ("http://web.default.svc$request_uri", "http://$host/"),
+    "proxy-ssl-server-name": ("on",),
+    "rewrite-target": ("/$1", "/$0"),
+    "server-alias": ("b.test, *.c.test, ~x", "www.a.test"),
+    "ssl-passthrough": ("true",),
+    "use-regex": ("true",),
+}
+"""Annotations that change which hosts, routes and pools there are; some values mean nothing."""
+
+annotated = st.dictionaries(st.sampled_from(sorted(SHAPING)), st.integers(0, 2), max_size=4).map(
+    lambda chosen: {f"{OURS}{name}": SHAPING[name][number % len(SHAPING[name])] for name, number in chosen.items()}
+)
+ruled = st.lists(
+    st.builds(
+        rule,
+        st.sampled_from(["a.test", "www.a.test", "*.c.test", ""]),
+        st.builds(path, st.sampled_from(["/", "/x", "/x/(.*)"]), st.sampled_from(["web", "none"])),
+    )
+    | st.builds(rule, st.just("a.test")),
+    max_size=2,
+)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(st.tuples(annotated, ruled), min_size=1, max_size=3), st.booleans())
+def test_whatever_annotations_say_together_there_is_a_snapshot_and_each_of_its_routes_has_its_pool(
+    written: list[tuple[dict[str, str], list[Object]]], default: bool
+) -> None:
+    """An edit that cannot be compiled would keep out every later one, too."""
+    ingresses = [
+        ingress(
+            f"i{number}", annotations=annotations, rules=rules, **({"defaultBackend": backend()} if default else {})
+        )
+        for number, (annotations, rules) in enumerate(written)
+    ]
+    compilation = compiled(service(), *ingresses, ssl_passthrough=True)
+    for row in compilation.routes:
+        route = row.route
+        for each in (route, *(alternative.route for alternative in route.alternatives)):
+            assert each.pool in compilation.snapshot.pools

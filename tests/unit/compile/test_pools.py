@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -186,6 +188,27 @@ def test_a_written_address_that_is_refused_is_named_where_it_stands_and_the_othe
     assert fault.hint == "if you mean it: --external-name-allow 169.254.169.254"
     alone = compiled(WEB, service(), slice_of(addresses=["169.254.169.254"])).snapshot.pools["default/web:80"]
     assert alone.problem == "web leads only to addresses that it may not reach"
+
+
+def test_many_refused_addresses_are_looked_for_once() -> None:
+    def steps(count: int) -> int:
+        """Addresses that are read to make the Pool and to name all of them."""
+        addresses = [f"169.254.{number // 250}.{number % 250}" for number in range(count)]
+        calls = 0
+
+        def tally(frame: FrameType, event: str, _argument: object) -> None:
+            nonlocal calls
+            calls += event == "call" and frame.f_code.co_name == "ip_address"
+
+        sys.setprofile(tally)
+        try:
+            compilation = compiled(WEB, service(), slice_of(addresses=addresses))
+        finally:
+            sys.setprofile(None)
+        assert codes(compilation) == ["address_refused"] * count
+        return calls
+
+    assert steps(200) < 3 * steps(100)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "169.254.169.254", "::1", "fe80::1", "::ffff:169.254.169.254"])

@@ -205,3 +205,11 @@ def test_a_default_backend_is_not_rewritten() -> None:
     )
     filters = {f"{row.route.host} {row.route.path_type}": len(row.route.filters) for row in compilation.routes}
     assert filters == {"a.test Regex": 1, "a.test Default": 0, " Default": 0}
+
+
+def test_the_route_that_app_root_adds_to_rewritten_paths_is_not_judged_by_their_target() -> None:
+    annotations = {"ingressd.dev/app-root": "/app", "ingressd.dev/rewrite-target": "/$1"}
+    written = ingress(annotations=annotations, rules=[rule("a.test", path("/p/(.*)"))])
+    compilation = compiled(service(), written)
+    assert codes(compilation) == []
+    assert _types(compilation) == {"a.test /": "Exact", "a.test /p/(.*)": REGEX}

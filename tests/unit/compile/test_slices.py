@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ingressd.compile.slices import NamedAddress, endpoints_of, slices_of, target_number, unused
 from ingressd.model.service import ServicePort
-from tests.unit.compile.manifests import Object, resources, service, slice_of
+from tests.unit.compile.manifests import Object, codes, compiled, resources, service, slice_of
 
 tristate = st.sampled_from([None, True, False])
 conditions = st.fixed_dictionaries({}, optional={"ready": tristate, "serving": tristate, "terminating": tristate})
@@ -182,3 +182,9 @@ def test_what_is_meant_for_our_zone_comes_before_what_is_in_it_and_that_before_t
     assert [each.address for each in found.endpoints] == [f"10.0.0.{number}" for number in expected]
     everywhere = slices_of(read.slices["default", "web"], web, web.spec.ports[0])
     assert len(everywhere.endpoints) == len(ready)
+
+
+def test_a_service_that_is_written_wrongly_is_not_missing() -> None:
+    wrong = service("web", sessionAffinity="clientip")
+    endpoints = {"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "web"}, "subsets": []}
+    assert codes(compiled(wrong, slice_of("web"), endpoints)) == ["field_invalid"]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+from random import Random
 from typing import Any, cast
 
 import pytest
 
+from ingressd.compile.compilation import Compilation
 from ingressd.compile.compiler import Compiler
 from ingressd.compile.node_ports import FIRST, LAST
 from ingressd.compile.options import OwnPort, StreamOptions
@@ -15,6 +17,7 @@ from ingressd.errors import Severity
 from ingressd.model.kinds import Kind
 from ingressd.model.resource import Resource
 from ingressd.model.resource_set import ResourceSet
+from ingressd.settings import Settings
 from tests.unit.compile.manifests import Object, codes, compiled, options, resources, service
 
 CLUSTER = StreamOptions(cluster_ips=True)
@@ -51,6 +54,7 @@ def test_a_node_port_that_is_not_written_stays_when_others_come_and_is_shown() -
             "port": other,
             "role": "nodePort",
             "pool": "default/web:80",
+            "sources": [],
             "bound": True,
         }
     ]
@@ -64,6 +68,33 @@ def test_a_virtual_address_is_shown_and_stays_when_options_change() -> None:
     assert [*first.snapshot.streams] == [f"tcp://{address}:80"]
     again = compiler.compile(resources(service("a"), service("web")), {}, options(streams=CLUSTER, scheduler="lc"))
     assert again.services[1].as_dict()["cluster_ip"] == address
+
+
+def test_whose_the_virtual_address_is_that_two_have_written_is_said() -> None:
+    one, two = (service(name, clusterIP="127.96.0.80") for name in ("one", "two"))
+    made = compiled(one, two, streams=CLUSTER)
+    (fault,) = made.faults
+    assert (fault.code, fault.severity, fault.name) == ("cluster_ip_replaced", Severity.WARNING, "two")
+    assert fault.message.startswith("clusterIP 127.96.0.80 is that of Service default/one (test.yaml:1)")
+    assert made.streams.cluster_ips["default", "one"] == "127.96.0.80"
+
+
+def test_a_load_balancers_port_is_for_its_source_ranges_and_no_other_port_is() -> None:
+    ranges = {"loadBalancerSourceRanges": ["10.0.0.0/8", " 192.0.2.7/32 "]}
+    made = compiled(service(type="LoadBalancer", **ranges), streams=CLUSTER)
+    found = {listener.role: listener.sources for listener in made.snapshot.streams.values()}
+    assert found == {"nodePort": (), "loadBalancer": ("10.0.0.0/8", "192.0.2.7/32"), "clusterIP": ()}
+    # Only load balancers have them.
+    made = compiled(service(type="NodePort", **ranges))
+    assert [listener.sources for listener in made.snapshot.streams.values()] == [()]
+
+
+@pytest.mark.parametrize("text", ["10.0.0.0/33", "office", "", "10.0.0.1,10.0.0.2"])
+def test_a_load_balancers_port_is_for_nobody_when_a_source_range_means_nothing(text: str) -> None:
+    made = compiled(service(type="LoadBalancer", loadBalancerSourceRanges=["10.0.0.0/8", text]))
+    assert [listener.role for listener in made.snapshot.streams.values()] == ["nodePort"]
+    (fault,) = [fault for fault in made.faults if fault.code == "source_range_invalid"]
+    assert fault.severity == Severity.ERROR
 
 
 CLUSTER_IP = {"ports": [{"port": 80}]}
@@ -93,8 +124,54 @@ def test_after_any_edit_of_a_service_that_is_opened_which_would_be_opened_anew(s
                 assert edited is not None
                 again = compiler.compile(edited, {}, options(streams=streams))
                 fresh = Compiler().compile(anew, {}, options(streams=streams))
-                assert [*again.snapshot.streams.values()] == [*fresh.snapshot.streams.values()]
-                assert [str(fault) for fault in again.faults] == [str(fault) for fault in fresh.faults]
+                assert _told(again) == _told(fresh)
+
+
+def _told(made: Compilation) -> list[Any]:
+    """All that comes of Services, in whatever order."""
+    origins = {key: (str(origin.service), origin.loc) for key, origin in made.streams.origins.items()}
+    faults = sorted(str(fault) for fault in made.faults)
+    return [made.snapshot.streams, origins, made.streams.cluster_ips, made.snapshot.pools, faults]
+
+
+SERVICES = {
+    "plain": (CLUSTER_IP, {"ports": [{"name": "a", "port": 81}, {"name": "b", "port": 82}]}, EXTERNAL, HEADLESS),
+    "node": (NODE_PORT, {"type": "NodePort", "ports": [{"port": 8080}]}, CLUSTER_IP),
+    "written": (WRITTEN, {**WRITTEN, "externalIPs": ["127.0.0.40"]}, CLUSTER_IP),
+    "balanced": (
+        BALANCED,
+        {"type": "LoadBalancer", "ports": [{"port": 30101}], "allocateLoadBalancerNodePorts": False},
+    ),
+    "outside": (OUTSIDE, {**OUTSIDE, "externalIPs": ["127.0.0.41"]}, CLUSTER_IP),
+    "addressed": ({**CLUSTER_IP, "clusterIP": "127.96.0.9"}, HEADLESS),
+    "foreign": ({**CLUSTER_IP, "clusterIP": "10.0.0.9"}, {"ports": [{"port": 84}], "clusterIP": "10.0.0.9"}),
+    "rival": ({**CLUSTER_IP, "clusterIP": "127.96.0.9"}, EXTERNAL),
+    "first": (CLUSTER_IP, {"ports": [{"port": 83}]}),
+    "own": ({"type": "LoadBalancer", "ports": [{"port": 8443}]}, {"type": "LoadBalancer", "ports": [{"port": 8444}]}),
+}
+"""What each may become. No two versions ask for what depends on the one before."""
+
+
+@pytest.mark.parametrize("most", [0, 5])
+@pytest.mark.parametrize("cluster_ips", [False, True])
+def test_after_many_edits_everything_is_as_after_a_new_start(most: int, cluster_ips: bool) -> None:
+    random = Random(7)
+    own = (OwnPort("--https-port", "0.0.0.0", 8443),)
+    streams = StreamOptions(cluster_ips=cluster_ips, most_cluster_listeners=most, own=own)
+    versions = {
+        name: [resources(service(name, **spec)).services["default", name] for spec in specs]
+        for name, specs in SERVICES.items()
+    }
+    compiler, there = Compiler(), dict.fromkeys(SERVICES, 0)
+    for _ in range(60):
+        for name in random.sample(sorted(SERVICES), random.choice((1, 1, 1, 2))):
+            chosen = random.randrange(-1, len(versions[name]))
+            there.pop(name, None)
+            if chosen >= 0:
+                there[name] = chosen
+        now = ResourceSet.of(versions[name][index] for name, index in there.items())
+        edited = compiler.compile(now, {}, options(streams=streams))
+        assert _told(edited) == _told(Compiler().compile(now, {}, options(streams=streams)))
 
 
 def test_what_did_not_change_is_the_same_object_in_the_next_snapshot() -> None:
@@ -130,6 +207,17 @@ def test_only_a_port_that_is_for_udp_too_wins_over_udp() -> None:
     tcp = OwnPort("--http-port", "0.0.0.0", 30053)
     assert codes(compiled(node, streams=StreamOptions(own=(tcp,)))) == []
     assert codes(compiled(node, streams=StreamOptions(own=(tcp._replace(udp=True),)))) == ["port_taken"]
+
+
+@pytest.mark.parametrize("protocol", ["TCP", "UDP"])
+def test_the_dns_server_has_its_port_for_both_protocols(protocol: str) -> None:
+    settings = Settings(dns_port=30053, dns_bind="127.0.0.1")
+    wanted = _node("dns", nodePort=30053, protocol=protocol)
+    made = compiled(wanted, streams=StreamOptions.from_settings(settings, 0))
+    (fault,) = [fault for fault in made.faults if fault.code == "port_taken"]
+    assert "ingressd's own --dns-port has it" in fault.message
+    assert f"nodePort 30053/{protocol}" in fault.message
+    assert not made.snapshot.streams
 
 
 def test_a_virtual_address_does_not_mind_who_listens_on_every_address() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -199,3 +200,23 @@ async def test_without_endpoints_a_flow_waits_for_one() -> None:
                     await asyncio.sleep(0.002)
             await edge.serve(table([port], [one.port], 2))
             assert await client.ask(b"x") == b"one:x"
+
+
+@on_both_loops
+async def test_datagrams_of_clients_whom_a_port_is_not_for_are_dropped() -> None:
+    port = listener(UDP, sources=("127.0.0.5/32",))
+    async with _echo(b"a") as app, serving(table([port], [app.port])) as edge:
+        with _Client("127.0.0.1", port.port) as stranger, _Client("127.0.0.1", port.port) as friend:
+            stranger.send(b"silence")
+            friend.sock.close()
+            friend.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            friend.sock.setblocking(False)
+            friend.sock.bind(("127.0.0.5", 0))
+            friend.sock.connect(("127.0.0.1", port.port))
+            assert await friend.ask(b"x") == b"a:x"
+            assert len(app.senders) == 1
+            # An edit takes it from one who had it, too.
+            await edge.serve(table([replace(port, sources=("127.0.0.1",))], [app.port], generation=2))
+            (entry,) = await edge.log.ended()
+            assert (entry.client_address, entry.reason) == ("127.0.0.5", "denied_ip")
+            assert await stranger.ask(b"y") == b"a:y"

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import struct
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -23,8 +24,8 @@ async def _wait(peer: Peer) -> None:
     await peer.eof()
 
 
-async def _connect(port: int) -> Streams:
-    return await asyncio.open_connection("127.0.0.1", port)
+async def _connect(port: int, source: str = "127.0.0.1") -> Streams:
+    return await asyncio.open_connection("127.0.0.1", port, local_addr=(source, 0))
 
 
 async def _read(reader: asyncio.StreamReader, count: int = -1) -> bytes:
@@ -38,12 +39,13 @@ def _reset(writer: asyncio.StreamWriter) -> None:
     abort(writer)
 
 
-async def _name(port: int) -> bytes:
+async def _name(port: int, source: str = "127.0.0.1") -> bytes:
     """What the endpoint says at once."""
-    reader, writer = await _connect(port)
-    name = await _read(reader)
-    writer.close()
-    return name
+    reader, writer = await _connect(port, source)
+    try:
+        return await _read(reader)
+    finally:
+        writer.close()
 
 
 def _named(name: bytes) -> AbstractAsyncContextManager[Backend]:
@@ -293,3 +295,22 @@ async def test_a_client_that_has_enough_connections_gets_no_more() -> None:
         first.close()
         second.close()
         assert edge.stats.connections_refused_total == 1
+
+
+@on_both_loops
+async def test_a_port_for_some_clients_resets_the_others() -> None:
+    port = listener(address="::", sources=("127.0.0.5", "10.0.0.0/8"))
+    async with _named(b"app") as app, serving(table([port], [app.port])) as edge:
+        assert await _name(port.port, "127.0.0.5") == b"app"
+        with pytest.raises(ConnectionResetError):
+            await _name(port.port, "127.0.0.6")
+        assert await _name(port.port, "127.0.0.5") == b"app"
+        entries = await edge.log.ended(3)
+        assert sorted((entry.client_address, str(entry.reason), entry.attempts) for entry in entries) == [
+            ("127.0.0.5", "", 1),
+            ("127.0.0.5", "", 1),
+            ("127.0.0.6", "denied_ip", 0),
+        ]
+        # An edit lets everybody in.
+        await edge.serve(table([replace(port, sources=())], [app.port], generation=2))
+        assert await _name(port.port) == b"app"

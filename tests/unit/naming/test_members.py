@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import re
 from typing import Any
@@ -10,11 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ingressd.compile.options import StreamOptions
+from ingressd.compile.port_faults import PortProblem
 from ingressd.discovery.base import Answer, Query
 from ingressd.naming.members import Member, dashed, members
+from ingressd.naming.zone import Zone
 from ingressd.table.endpoint import Endpoint
-from tests.unit.compile.manifests import Object, backend, ingress, path, resources, rule, service, slice_of
-from tests.unit.naming.zones import BOTH, NAMED, ask, slice_with, told, zone
+from tests.unit.compile.manifests import Object, backend, compiled, ingress, path, resources, rule, service, slice_of
+from tests.unit.naming.zones import BOTH, DOMAIN, NAMED, ask, slice_with, told, zone
 
 
 def _members(*objects: Object, found: tuple[Endpoint, ...] = ()) -> list[tuple[str, str, list[str]]]:
@@ -119,6 +123,38 @@ def test_an_ingress_backend_by_number_is_the_same_port() -> None:
     by_number = ingress(defaultBackend=backend("web", 80))
     known = zone(service(ports=NAMED), by_number, answers=ANSWERS)
     assert told(ask(known, "_http._tcp.web.default.svc", "SRV")) != []
+
+
+def test_addresses_that_must_not_be_reached_are_not_told() -> None:
+    objects = (
+        service(ports=NAMED, clusterIP="None"),
+        slice_with([{"addresses": ["169.254.169.254"], "hostname": "secret"}, {"addresses": ["10.0.0.1"]}]),
+        slice_with([{"addresses": ["fe80::1"]}], name="six", addressType="IPv6"),
+    )
+    known = zone(*objects)
+    assert told(ask(known, "web.default.svc")) == ["A 10.0.0.1"]
+    assert told(ask(known, "web.default.svc", "AAAA")) == []
+    assert told(ask(known, "secret.web.default.svc")) == ["NXDOMAIN"]
+    assert len(told(ask(known, "_http._tcp.web.default.svc", "SRV"))) == 1
+    assert told(ask(known, "254.169.254.169.in-addr.arpa.", "PTR")) == ["REFUSED"]
+    allowed = zone(*objects, allow=("169.254.169.254/32",))
+    assert told(ask(allowed, "web.default.svc")) == ["A 10.0.0.1", "A 169.254.169.254"]
+
+
+def test_a_virtual_address_on_which_nothing_listens_is_not_told() -> None:
+    # There are descriptors for one listener only.
+    objects = [each for name in ("a", "b") for each in (service(name, ports=NAMED[:1]), slice_of(name))]
+    known = zone(*objects, cluster_ips=True, most_cluster_listeners=1)
+    (address,) = told(ask(known, "a.default.svc"))
+    assert address.startswith("A 127.96.")
+    assert told(ask(known, "b.default.svc")) == ["A 10.0.0.1"]
+    # The system refuses to open it.
+    made = compiled(*objects, streams=StreamOptions(cluster_ips=True))
+    (key,) = (key for key, listener in made.snapshot.streams.items() if listener.service == "a")
+    known = Zone(made.with_problems({key: PortProblem(errno.EACCES)}), DOMAIN)
+    assert told(ask(known, "a.default.svc")) == ["A 10.0.0.1"]
+    (address,) = told(ask(known, "b.default.svc"))
+    assert address.startswith("A 127.96.")
 
 
 def test_a_full_network_leaves_the_rest_with_their_endpoints() -> None:

@@ -23,11 +23,16 @@ BOTH = [{"name": "http", "port": 8080}, {"name": "dns", "port": 5353, "protocol"
 
 
 def zone(
-    *objects: Object, cluster_ips: bool = False, answers: Mapping[Query, Answer] | None = None, **changes: Any
+    *objects: Object,
+    cluster_ips: bool = False,
+    answers: Mapping[Query, Answer] | None = None,
+    allow: tuple[str, ...] = (),
+    **changes: Any,
 ) -> Zone:
     """The zone of these objects, with the names of addresses at hand."""
     options = StreamOptions(cluster_ips=cluster_ips, **changes)
-    made = Zone(compiled(*objects, answers=answers, streams=options), DOMAIN, serial=7, server=("127.0.0.1",))
+    compilation = compiled(*objects, answers=answers, streams=options, external_name_allow=allow)
+    made = Zone(compilation, DOMAIN, serial=7, server=("127.0.0.1",))
     made.reverse()
     return made
 

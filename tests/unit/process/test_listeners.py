@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import pytest
@@ -215,8 +215,62 @@ def test_sockets_for_another_process_are_not_ours() -> None:
     assert adopt({}, LOOPBACK, 77) == {}
 
 
+def _twins() -> tuple[socket.socket, socket.socket]:
+    """What a socket unit of a DNS server has: TCP and UDP."""
+    datagrams, stream = open_listeners(DNS, {}).dns
+    return stream, datagrams
+
+
+def _pass(monkeypatch: pytest.MonkeyPatch, sockets: Sequence[socket.socket]) -> None:
+    for offset, sock in enumerate(sockets):
+        os.dup2(sock.fileno(), 210 + offset)
+        sock.close()
+    monkeypatch.setattr(module, "FIRST_INHERITED", 210)
+
+
+def test_the_dns_servers_sockets_are_adopted_by_name_in_any_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    twins = _twins()
+    place = twins[0].getsockname()
+    _pass(monkeypatch, twins)
+    environ = {"LISTEN_PID": "77", "LISTEN_FDS": "2", "LISTEN_FDNAMES": "dns:dns"}
+    settings = replace(DNS, dns_port=OFF)
+    listeners = open_listeners(settings, adopt(environ, settings, 77))
+    datagrams, stream = listeners.dns
+    assert (datagrams.type, stream.type) == (socket.SOCK_DGRAM, socket.SOCK_STREAM)
+    assert datagrams.getsockname() == stream.getsockname() == place
+    assert listeners.resolved(settings).dns_port == place[1]
+    listeners.close()
+
+
+def test_without_names_the_dns_servers_sockets_come_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    http = socket.create_server(("127.0.0.1", 0))
+    place = http.getsockname()
+    _pass(monkeypatch, (http, *_twins()))
+    adopted = adopt({"LISTEN_PID": "77", "LISTEN_FDS": "3"}, replace(DNS, http_port=0), 77)
+    assert adopted["http"][0].getsockname() == place
+    assert [sock.type for sock in adopted["dns"]] == [socket.SOCK_DGRAM, socket.SOCK_STREAM]
+    _close(adopted)
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_dns_server_with_one_transport_only_is_one_clear_line(index: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    twins = _twins()
+    _pass(monkeypatch, [twins[index]])
+    twins[1 - index].close()
+    with pytest.raises(StartupError, match="a socket for UDP and one for TCP, both named dns"):
+        adopt({"LISTEN_PID": "77", "LISTEN_FDS": "1", "LISTEN_FDNAMES": "dns"}, DNS, 77)
+
+
+def test_datagrams_are_for_the_dns_server_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream, datagrams = _twins()
+    stream.close()
+    _pass(monkeypatch, [datagrams])
+    with pytest.raises(StartupError, match=r"\(admin\) is not a listening TCP socket"):
+        adopt({"LISTEN_PID": "77", "LISTEN_FDS": "1", "LISTEN_FDNAMES": "admin"}, DNS, 77)
+
+
 def test_unknown_names_beside_known_ones_are_one_clear_line() -> None:
-    with pytest.raises(StartupError, match="name each one http, https or admin"):
+    with pytest.raises(StartupError, match="name each one http, https, admin or dns"):
         adopt({"LISTEN_PID": "77", "LISTEN_FDS": "2", "LISTEN_FDNAMES": "http:web"}, LOOPBACK, 77)
 
 
