@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
+# One more than there are processors: tests of limits and drains also wait.
+TEST_PROCESSES ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 BENCH_ARGS ?=
 FUZZ_ARGS ?= --seconds 300
 SOAK_ARGS ?= --minutes 30
@@ -29,7 +31,7 @@ certs: venv ## A development CA and a certificate for the examples, in certs/
 	$(BIN)/ingressd demo --certs-only
 
 test: venv ## Run the tests
-	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 lint: venv ## Formatting, ruff, mypy --strict and the floors of the house
 	$(BIN)/ruff format --check .

@@ -18,6 +18,17 @@ YOUNG = 5_000
 their objects there is nothing to collect."""
 
 
+def resume(after: int = 0) -> None:
+    """What was imported stays for good: a collector that stood aside for it takes up its work.
+
+    `after`: it looks for the first time at so many new objects; 0 = at Python's usual number.
+    """
+    gc.freeze()
+    gc.enable()
+    if after:
+        gc.set_threshold(after)
+
+
 def settle() -> None:
     """What there is by now stays for good: the collector need not walk it again and again, nor look often for more."""
     gc.collect()

@@ -14,6 +14,7 @@ import typer
 import ingressd
 from ingressd.cli import certs, check, demo, diff, explain, migrate, routes, run, services, simulate, upgrade
 from ingressd.cli.console import USAGE, complain, silence_stdout
+from ingressd.collector import MANY, resume
 from ingressd.errors import StartupError
 
 app = typer.Typer(
@@ -60,6 +61,7 @@ _CommandLineError: type[Exception] = typer.BadParameter.__mro__[2]
 
 def main() -> None:
     """Run the command that sys.argv names, and exit."""
+    resume(after=MANY)  # a command imports what it needs while it runs, and most of them end soon
     sys.exit(execute(sys.argv[1:]))
 
 

@@ -6,7 +6,6 @@ run` would ask is in the compilation's queries. The addresses of the static prov
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -81,6 +80,8 @@ def _settings(paths: Sequence[str] | None, given: Mapping[str, Any]) -> Settings
 
 
 def _compile(settings: Settings) -> Compilation:
+    import asyncio
+
     from ingressd.compile.compiler import compile_snapshot
 
     resources, options = _read(settings)

@@ -12,6 +12,7 @@ import logging
 import sys
 from collections.abc import Callable, Coroutine
 
+from ingressd.collector import resume
 from ingressd.errors import StartupError
 from ingressd.process.channel import ChannelError
 from ingressd.process.child import EXIT_STARTUP
@@ -19,6 +20,7 @@ from ingressd.process.child import EXIT_STARTUP
 
 def run(main: Callable[[], Coroutine[None, None, int]]) -> int:
     """Run `main` to its end and return the exit code; EXIT_STARTUP when it raises StartupError."""
+    resume()
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             return runner.run(main())

@@ -6,6 +6,12 @@ It never knows what a route is: standard library only, so that what must never f
 
 from __future__ import annotations
 
+import gc
+
+if __name__ == "__main__":
+    # Nothing that an import makes is garbage, and looking for some is a fifth of the start: see collector.resume.
+    gc.disable()
+
 import contextlib
 import logging
 import os
@@ -21,6 +27,7 @@ from enum import Enum, auto
 from types import FrameType
 from typing import NoReturn
 
+from ingressd.collector import resume
 from ingressd.errors import StartupError
 from ingressd.observe import program_log
 from ingressd.process import handover, privilege
@@ -323,6 +330,7 @@ def exec_supervisor(settings: Settings) -> NoReturn:
 
 def main(arguments: list[str]) -> int:
     """`python -m ingressd.process.supervisor PLAN [HANDOVER]`, descriptors of memory files. Returns the exit code."""
+    resume()
     plan = Plan.load(int(arguments[0]))
     settings = replace(plan.settings, workers=plan.settings.workers or len(os.sched_getaffinity(0)))
     program_log.configure(settings.log_level, settings.log_format)

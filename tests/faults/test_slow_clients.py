@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,9 +24,7 @@ BLOCKS = 64
 WINDOW_BYTES = 4096
 LOOK_S = 0.05
 # A client of the usual kind needs some time for its head, too, on a machine that is busy with the slow ones.
-HEAD = "--limit=request_head_s=3"
-BODY = "--limit=body_rate_grace_s=1"
-READ = "--limit=response_write_gap_s=1"
+LIMITS = ("--limit=request_head_s=3", "--limit=body_rate_grace_s=1", "--limit=response_write_gap_s=1")
 
 SlowClient = Callable[[int], Awaitable[bytes]]
 """Connects to a port, is slow until it is cut, and returns what it was sent."""
@@ -61,28 +58,28 @@ async def slow_chunks(port: int) -> bytes:
     return await trickling(port, head, b"1\r\nx\r\n")
 
 
-@pytest.mark.parametrize(("slow", "limit"), [(slow_head, HEAD), (slow_body, BODY), (slow_chunks, BODY)])
-def test_clients_that_send_slowly_are_answered_408_while_others_are_served(
-    tmp_path: Path, slow: SlowClient, limit: str
-) -> None:
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    folder = tmp_path_factory.mktemp("slow")
+    site = Site(folder / "site")
     with app("quick") as backend:
-        site = Site(tmp_path / "site")
         site.route(HOST, backend)
-        with running(tmp_path / "log", str(site.folder), limit) as program:
-            answers = asyncio.run(among_others(program, slow))
+        with running(folder / "log", str(site.folder), *LIMITS) as program:
+            yield program
+
+
+@pytest.mark.parametrize("slow", [slow_head, slow_body, slow_chunks])
+def test_clients_that_send_slowly_are_answered_408_while_others_are_served(program: Program, slow: SlowClient) -> None:
+    answers = asyncio.run(among_others(program, slow))
     for answer in answers:
         (only,), _ = read_answers(answer, ["POST"], closed=True)
         assert only.status == 408, answer
         assert b"x-ingressd-reason: request_timeout" in answer
 
 
-def test_clients_that_read_nothing_are_cut_while_others_are_served(tmp_path: Path) -> None:
-    with app("quick") as backend:
-        site = Site(tmp_path / "site")
-        site.route(HOST, backend)
-        with running(tmp_path / "log", str(site.folder), READ) as program:
-            bodies = asyncio.run(among_others(program, lambda port: deaf(program, port)))
-            cut = [entry for entry in entries(program) if entry["reason"] == "client_too_slow"]
+def test_clients_that_read_nothing_are_cut_while_others_are_served(program: Program) -> None:
+    bodies = asyncio.run(among_others(program, lambda port: deaf(program, port)))
+    cut = [entry for entry in entries(program) if entry["reason"] == "client_too_slow"]
     assert all(len(body) < BLOCKS * len(BLOCK) for body in bodies)
     assert [entry["status"] for entry in cut] == [200] * CLIENTS
 

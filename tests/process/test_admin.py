@@ -8,6 +8,7 @@ import socket
 import ssl
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ import pytest
 from ingressd.sources.certificate_files import write_file
 from tests.process.conftest import Launch
 from tests.support.certificates import issue, trusting
-from tests.support.program import PATIENCE_S, ROOT, Program, until
+from tests.support.program import PATIENCE_S, ROOT, Program, start, until
 from tests.support.site import Site
 
 SECRET = "a-secret-of-the-tests-0123456789"
@@ -76,14 +77,34 @@ def test_beyond_loopback_it_demands_a_token_or_a_word_that_there_is_none() -> No
     ]
 
 
-@pytest.mark.parametrize("way", ["public", "token"])
-def test_each_way_out_leads_out(launch: Launch, site: Site, way: str) -> None:
-    given = {"public": {"INGRESSD_ADMIN_PUBLIC": "true"}, "token": {"INGRESSD_ADMIN_TOKEN": SECRET}}[way]
-    program = launch(str(site.folder), "--admin-bind=0.0.0.0", environ=given)
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    """Open beyond loopback, with a token."""
+    folder = tmp_path_factory.mktemp("guarded")
+    arguments = (str(Site(folder / "site").folder), "--admin-bind=0.0.0.0", "--log-level=debug")
+    program = start(folder / "log", *arguments, environ={"INGRESSD_ADMIN_TOKEN": SECRET})
+    try:
+        until_ready(program)
+        yield program
+    finally:
+        program.kill()
+
+
+@pytest.fixture
+def public(launch: Launch, site: Site) -> Program:
+    """Open beyond loopback, without a token."""
+    environ = {"INGRESSD_ADMIN_PUBLIC": "true"}
+    program = launch(str(site.folder), "--admin-bind=0.0.0.0", "--workers=1", environ=environ)
     until_ready(program)
-    assert ask(program, "/api/v1/status") == (401 if way == "token" else 200)
+    return program
+
+
+@pytest.mark.parametrize("way", ["public", "guarded"])
+def test_each_way_out_leads_out(request: pytest.FixtureRequest, way: str) -> None:
+    program = request.getfixturevalue(way)
+    assert ask(program, "/api/v1/status") == (401 if way == "guarded" else 200)
     assert ask(program, "/api/v1/status", SECRET) == 200
-    assert ask(program, "/api/v1/status", host="evil.example") == (401 if way == "token" else 403)
+    assert ask(program, "/api/v1/status", host="evil.example") == (401 if way == "guarded" else 403)
 
 
 def test_a_socket_of_a_service_manager_is_looked_at_too(site: Site) -> None:
@@ -110,7 +131,7 @@ def test_a_socket_of_a_service_manager_is_looked_at_too(site: Site) -> None:
 def test_a_token_file_is_followed(launch: Launch, site: Site, tmp_path: Path) -> None:
     file = tmp_path / "token"
     write_file(file, f"{SECRET}\n".encode())
-    program = launch(str(site.folder), f"--admin-token-file={file}", "--poll-interval=0.05")
+    program = launch(str(site.folder), f"--admin-token-file={file}", "--poll-interval=0.05", "--workers=1")
     until_ready(program)
     assert [ask(program, "/metrics", token) for token in ("", OTHER, SECRET)] == [401, 401, 200]
     write_file(file, OTHER.encode())
@@ -122,7 +143,8 @@ def test_with_a_certificate_it_speaks_https(launch: Launch, site: Site, tmp_path
     pair = issue("localhost")
     write_file(tmp_path / "admin.crt", pair.chain_pem)
     write_file(tmp_path / "admin.key", pair.key_pem)
-    program = launch(str(site.folder), f"--admin-certificate={tmp_path}/admin.crt:{tmp_path}/admin.key")
+    pem = f"{tmp_path}/admin.crt:{tmp_path}/admin.key"
+    program = launch(str(site.folder), f"--admin-certificate={pem}", "--workers=1")
     until_ready(program, trusting())
     with pytest.raises((ConnectionError, http.client.HTTPException)):
         ask(program, "/healthz")
@@ -159,9 +181,8 @@ def test_a_settings_file_is_no_place_for_a_token(tmp_path: Path) -> None:
 # Where the token does not show.
 
 
-def test_no_process_shows_the_token_in_its_arguments_or_its_environment(launch: Launch, site: Site) -> None:
-    program = launch(str(site.folder), "--log-level=debug", environ={"INGRESSD_ADMIN_TOKEN": SECRET})
-    until_ready(program)
+def test_no_process_shows_the_token_in_its_arguments_or_its_environment(guarded: Program) -> None:
+    program = guarded
     assert ask(program, "/api/v1/status", OTHER) == 401
     assert ask(program, "/api/v1/status", SECRET) == 200
     family = descendants(program.process.pid)
@@ -174,9 +195,8 @@ def test_no_process_shows_the_token_in_its_arguments_or_its_environment(launch: 
     assert "refused a wrong token from 127.0.0.1" in program.log
 
 
-def test_a_new_controller_still_demands_the_token(launch: Launch, site: Site) -> None:
-    program = launch(str(site.folder), environ={"INGRESSD_ADMIN_TOKEN": SECRET})
-    until_ready(program)
+def test_a_new_controller_still_demands_the_token(guarded: Program) -> None:
+    program = guarded
     supervisor, *children = descendants(program.process.pid)
     controller = next(
         pid for pid in children if b"ingressd.process.controller" in Path(f"/proc/{pid}/cmdline").read_bytes()
@@ -191,13 +211,13 @@ def test_a_new_controller_still_demands_the_token(launch: Launch, site: Site) ->
 
 
 def test_the_data_port_has_no_admin_pages(launch: Launch, site: Site) -> None:
-    program = launch(str(site.folder)).until_ready()
+    program = launch(str(site.folder), "--workers=1").until_ready()
     for path in ("/healthz", "/readyz", "/metrics", "/api/v1/routes"):
         assert program.get(path, "localhost") == (404, program.get("/", "localhost")[1])
 
 
-def test_a_route_to_the_admin_port_is_refused_by_the_name_that_clients_use(launch: Launch, site: Site) -> None:
-    program = launch(str(site.folder)).until_ready()
+def test_a_route_to_the_admin_port_leads_nowhere_and_is_a_fault(launch: Launch, site: Site) -> None:
+    program = launch(str(site.folder), "--workers=1").until_ready()
     generation = program.generation
 
     class Admin:
@@ -205,6 +225,8 @@ def test_a_route_to_the_admin_port_is_refused_by_the_name_that_clients_use(launc
 
     site.route("shop.example.com", Admin, file="admin.yaml")
     program.until_served(generation + 1)
-    status, text = program.get("/api/v1/routes", "shop.example.com")
-    assert status == 403
-    assert "not served here" in text
+    assert program.get("/api/v1/routes", "shop.example.com") == (
+        503,
+        "503 Service Unavailable: no endpoint is ready\n",
+    )
+    assert "endpoint_admin" in {fault["code"] for fault in program.api("faults")}

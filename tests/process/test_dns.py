@@ -20,6 +20,8 @@ from tests.support.site import Site, replace
 
 DOCUMENT = ROOT / "docs/dns.md"
 MANIFESTS = re.findall(r"```yaml\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)[0]
+ONE = "--workers=1"
+"""Workers take no part in it."""
 RUN, *DIGS = [command for block in blocks(ROOT, DOCUMENT) for command in block.commands]
 
 
@@ -33,7 +35,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def program(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     arguments = RUN.text.removeprefix("ingressd run ").replace("5300", "0").replace("manifests", str(folder)).split()
-    with running(tmp_path_factory.mktemp("log") / "log", *arguments) as program:
+    with running(tmp_path_factory.mktemp("log") / "log", *arguments, ONE) as program:
         yield program
 
 
@@ -87,13 +89,13 @@ def test_an_edit_is_told_at_once(program: Program, folder: Path) -> None:
 
 
 def test_without_a_port_there_is_no_server(launch: Launch, site: Site) -> None:
-    alone = launch(str(site.folder)).until_ready()
+    alone = launch(str(site.folder), ONE).until_ready()
     assert "dns" not in alone.api("status")["listeners"]
     assert "ingressd_dns_queries" not in alone.admin("/metrics")[1]
 
 
 def test_it_goes_on_after_a_crash_and_over_an_upgrade(launch: Launch, site: Site) -> None:
-    program = launch(str(site.folder), "--dns-port=0").until_ready()
+    program = launch(str(site.folder), "--dns-port=0", ONE).until_ready()
     name = "site.default.svc.cluster.local"
     until(lambda: dig(program, "+short", name).split() == ["127.0.0.1"], "an answer")
     os.kill(program.pids()["controller"], signal.SIGKILL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import shutil
@@ -16,7 +17,7 @@ import pytest
 
 from tests.process.conftest import Backend, Launch
 from tests.support.metrics import sample
-from tests.support.program import PATIENCE_S, ROOT, Program, until
+from tests.support.program import PATIENCE_S, ROOT, Program, running, until
 from tests.support.site import Site
 from tests.support.steady import Steady
 
@@ -32,10 +33,44 @@ def _until_logged(program: Program, words: str, times: int = 1) -> None:
 # Killed.
 
 
-def test_of_a_killed_worker_only_the_requests_in_its_hands_are_lost(
-    launch: Launch, site: Site, other_backend: Backend
-) -> None:
-    program = launch(str(site.folder)).until_ready()
+class World:
+    """A program that many faults happen to, its site, and another backend for it."""
+
+    def __init__(self, program: Program, site: Site, two: Backend) -> None:
+        self.program = program
+        self.site = site
+        self.two = two
+
+
+@pytest.fixture(scope="module")
+def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("lasting")
+    site = Site(folder / "site")
+    one, two = Backend("one"), Backend("two")
+    site.route("a.localhost", one)
+    try:
+        with running(folder / "log", str(site.folder)) as program:
+            yield World(program, site, two)
+    finally:
+        one.close()
+        two.close()
+
+
+@pytest.fixture
+def world(lasting: World) -> Iterator[World]:
+    """At its end a.localhost leads to the first backend again."""
+    file = lasting.site.file("site.yaml")
+    whole = file.read_text()
+    yield lasting
+    if file.read_text() != whole:
+        generation = lasting.program.generation
+        lasting.site.write("site.yaml", whole)
+        lasting.program.until_served(generation + 1)
+
+
+def test_of_a_killed_worker_only_the_requests_in_its_hands_are_lost(world: World) -> None:
+    program = world.program
+    generation = program.generation
     killed, other = program.pids()["workers"]
     lost = served = 0
     os.kill(killed, signal.SIGKILL)
@@ -50,23 +85,22 @@ def test_of_a_killed_worker_only_the_requests_in_its_hands_are_lost(
     until(lambda: program.api("status")["workers"] == 2, "two serving workers")
     assert killed not in program.pids()["workers"]
     assert other in program.pids()["workers"]
-    site.route("a.localhost", other_backend)
-    program.until_served(2)
+    world.site.route("a.localhost", world.two)
+    program.until_served(generation + 1)
     with Steady(program, "a.localhost", "two") as clients:
         until(lambda: clients.answers >= 50, "answers of both workers")
 
 
-def test_without_a_controller_traffic_flows_and_the_next_one_takes_what_was_edited_meanwhile(
-    launch: Launch, site: Site, backend: Backend, other_backend: Backend
-) -> None:
-    program = launch(str(site.folder)).until_ready()
+def test_without_a_controller_traffic_flows_and_the_next_one_takes_what_was_edited_meanwhile(world: World) -> None:
+    program = world.program
+    generation = program.generation
     controller = program.pids()["controller"]
     with Steady(program, "a.localhost", "one"):
         os.kill(controller, signal.SIGSTOP)
-        site.route("b.localhost", other_backend, "second.yaml")
+        world.site.route("b.localhost", world.two, "second.yaml")
         os.kill(controller, signal.SIGKILL)
         program.until_answers((200, "two"), host="b.localhost")
-        program.until_served(2)
+        program.until_served(generation + 1)
     assert program.pids()["controller"] != controller
 
 
@@ -88,25 +122,22 @@ def test_fifty_sighups_in_a_row_cost_nothing_and_the_last_edit_counts(
     assert "Traceback" not in program.log
 
 
-def test_a_stopped_worker_holds_up_only_its_own_clients_and_catches_up(
-    launch: Launch, site: Site, other_backend: Backend
-) -> None:
-    program = launch(str(site.folder)).until_ready()
+def test_a_stopped_worker_holds_up_only_its_own_clients_and_catches_up(world: World) -> None:
+    program = world.program
+    generation = program.generation
     stopped, other = program.pids()["workers"]
-    clients = [socket.create_connection(("127.0.0.1", program.port("http"))) for _ in range(16)]
-    os.kill(stopped, signal.SIGSTOP)
-    try:
-        site.route("a.localhost", other_backend)
+    with contextlib.ExitStack() as stack:
+        connections = (socket.create_connection(("127.0.0.1", program.port("http"))) for _ in range(16))
+        clients = [stack.enter_context(connection) for connection in connections]
+        os.kill(stopped, signal.SIGSTOP)
+        stack.callback(os.kill, stopped, signal.SIGCONT)
+        world.site.route("a.localhost", world.two)
         until(lambda: b"two" in {_answer(client, 0.2) for client in clients}, "the edit on the other worker")
-        assert program.api("status")["generation"] == 1, "not every worker serves the edit"
-    finally:
-        os.kill(stopped, signal.SIGCONT)
-    program.until_served(2)
+        assert program.api("status")["generation"] == generation, "not every worker serves the edit"
+    program.until_served(generation + 1)
     # What it was late for has to be over first: a worker that lags sheds what is new.
     until(lambda: [program.get() for _ in range(20)] == [(200, "two")] * 20, "both workers to serve the edit")
     assert program.pids()["workers"] == [stopped, other]
-    for client in clients:
-        client.close()
 
 
 def _answer(client: socket.socket, patience_s: float) -> bytes:
@@ -146,7 +177,7 @@ def test_sigterm_while_it_starts_ends_it_cleanly(launch: Launch, site: Site) -> 
 
 def test_a_worker_that_dies_at_once_is_started_ever_more_seldom(launch: Launch, site: Site, tmp_path: Path) -> None:
     package = tmp_path / "lib" / "ingressd"
-    shutil.copytree(ROOT / "ingressd", package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "ingressd", package)
     environ = {"PYTHONPATH": str(package.parent), "PYTHONSAFEPATH": "1"}
     program = launch(str(site.folder), environ=environ).until_ready()
     worker = package / "process" / "worker.py"

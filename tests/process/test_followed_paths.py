@@ -17,13 +17,16 @@ from tests.support.steady import Steady
 
 pytestmark = pytest.mark.xdist_group("followed-paths")
 
+ONE = "--workers=1"
+"""Who follows is the controller, and test_hot_reload.py looks at what several workers make of it."""
+
 
 def test_a_folder_that_is_replaced_by_another_is_followed(tmp_path: Path) -> None:
     site, other = Site(tmp_path / "site"), Site(tmp_path / "other")
     with app("one") as one, app("two") as two:
         site.route("a.localhost", one)
         other.route("b.localhost", one)
-        with running(tmp_path / "log", str(site.folder)) as program:
+        with running(tmp_path / "log", str(site.folder), ONE) as program:
             site.folder.rename(tmp_path / "before")
             other.folder.rename(site.folder)
             program.until_answers((200, "one"), host="b.localhost")
@@ -41,7 +44,7 @@ def test_a_mounted_config_map_may_be_all_there_is(tmp_path: Path) -> None:
         for volume, host in zip(volumes, hosts, strict=True):
             manifests.mount(volume, "..2030_01_01", manifests.routed(volume.name, host, one.port))
             (volume / "routes.yaml").symlink_to("..data/routes.yaml")
-        with running(tmp_path / "log", str(volumes[0]), str(volumes[1] / "routes.yaml")) as program:
+        with running(tmp_path / "log", str(volumes[0]), str(volumes[1] / "routes.yaml"), ONE) as program:
             generation = 1
             for number, to in enumerate((two, one, two), 2):
                 for volume, host in zip(volumes, hosts, strict=True):
@@ -59,7 +62,7 @@ def test_without_events_the_folder_is_compared(tmp_path: Path) -> None:
     with app("one") as one, app("two") as two:
         path = site.route("a.localhost", one)
         with (
-            running(tmp_path / "log", str(site.folder), "--no-watch-events", "--poll-interval=0.2") as program,
+            running(tmp_path / "log", str(site.folder), ONE, "--no-watch-events", "--poll-interval=0.2") as program,
             Steady(program, "a.localhost", "one"),
         ):
             site.route("b.localhost", two, "b.yaml")
@@ -84,7 +87,7 @@ def test_files_and_several_folders_are_followed(tmp_path: Path) -> None:
         file = single.route("file.localhost", one, "file.yaml")
         single.route("beside.localhost", one, "beside.yaml")
         paths = [str(first.folder), str(second.folder), str(file)]
-        with running(tmp_path / "log", *paths) as program:
+        with running(tmp_path / "log", *paths, ONE) as program:
             hosts = [f"{name}.localhost" for name in ("first", "second", "file")]
             assert [program.get(host=host) for host in hosts] == [(200, "one")] * 3
             assert program.get(host="beside.localhost")[0] == 404
@@ -113,7 +116,7 @@ def test_strict_is_for_the_start_only(tmp_path: Path) -> None:
     site = Site(tmp_path / "site")
     with app("one") as one:
         path = site.route("a.localhost", one)
-        with running(tmp_path / "log", str(site.folder), "--strict") as program:
+        with running(tmp_path / "log", str(site.folder), "--strict", ONE) as program:
             path.write_text("kind: [")
             until(lambda: program.faults(path), "the fault")
             assert program.get() == (200, "one")
@@ -125,7 +128,7 @@ def test_settings_are_read_at_the_start_and_never_again(tmp_path: Path) -> None:
     site.write("secret.yaml", manifests.secret("pair", issue("tls.localhost")))
     settings = tmp_path / "settings.yaml"
     settings.write_text("https_redirect_port: 1111\n")
-    arguments = (str(site.folder), "--https-port=0", f"--settings={settings}")
+    arguments = (str(site.folder), "--https-port=0", f"--settings={settings}", ONE)
     with running(tmp_path / "log", *arguments) as program:
         settings.write_text("https_redirect_port: 2222\n")
         program.signal(signal.SIGHUP)

@@ -27,7 +27,7 @@ def agreed(program: Program, group: str, version: str, environ: dict[str, str]) 
 
 
 def test_a_client_cannot_choose_a_costly_key_exchange(launch: Launch, site: Site, tmp_path: Path) -> None:
-    program = launch(str(site.folder), "--https-port=0").until_ready()
+    program = launch(str(site.folder), "--https-port=0", "--workers=1").until_ready()
     empty = tmp_path / "openssl.cnf"  # the client's own, so that it asks for whatever it is told
     empty.write_text("")
     environ = {"OPENSSL_CONF": str(empty)}
@@ -41,7 +41,9 @@ def test_a_client_cannot_choose_a_costly_key_exchange(launch: Launch, site: Site
 def test_the_operators_own_configuration_of_openssl_counts(launch: Launch, site: Site, tmp_path: Path) -> None:
     own = tmp_path / "openssl.cnf"
     own.write_text("openssl_conf = a\n[a]\nssl_conf = b\n[b]\nsystem_default = c\n[c]\nGroups = P-384\n")
-    program = launch(str(site.folder), "--https-port=0", environ={"OPENSSL_CONF": str(own)}).until_ready()
+    program = launch(
+        str(site.folder), "--https-port=0", "--workers=1", environ={"OPENSSL_CONF": str(own)}
+    ).until_ready()
     empty = tmp_path / "empty.cnf"
     empty.write_text("")
     assert agreed(program, "P-384", "-tls1_3", {"OPENSSL_CONF": str(empty)})

@@ -324,6 +324,15 @@ def test_a_port_that_another_program_has_is_told_with_its_name_and_opened_when_i
     until(lambda: _name(node_port) == "one", "the port of the other program")
 
 
+def test_an_endpoint_at_the_services_own_port_is_used_while_another_program_has_it(world: _World) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        node_port = holder.getsockname()[1]
+        world.edit("round.yaml", _service("round", "NodePort", _node_port(node_port), node_port))
+        assert [each["port"] for each in world.row("round")["pools"][0]["endpoints"]] == [node_port]
+    until(lambda: not world.row("round")["pools"][0]["endpoints"], "an endpoint that leads back")
+    assert world.row("round")["pools"][0]["problem"] == "round leads to nothing but ingressd itself"
+
+
 def test_the_programs_own_ports_are_not_for_services(world: _World, one: int) -> None:
     http = world.program.port("http")
     world.edit("own.yaml", _service("own", "LoadBalancer", [{"port": http}], one))

@@ -6,12 +6,13 @@ import os
 import signal
 import socket
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.process.conftest import Backend, Launch
-from tests.support.program import PATIENCE_S, Program, until
+from tests.support.program import PATIENCE_S, Program, running, until
 from tests.support.site import Site
 
 
@@ -24,8 +25,49 @@ def _alive(pid: int) -> bool:
     return state != "Z"
 
 
-def test_ready_means_that_every_worker_serves(launch: Launch, site: Site) -> None:
-    program = launch(str(site.folder)).until_ready()
+class World:
+    """A program for all that it lives through, its site, and what is behind it."""
+
+    def __init__(self, program: Program, site: Site, one: Backend, two: Backend) -> None:
+        self.program = program
+        self.site = site
+        self.one = one
+        self.two = two
+
+
+@pytest.fixture(scope="module")
+def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("lasting")
+    site = Site(folder / "site")
+    one, two = Backend("one"), Backend("two")
+    site.route("a.localhost", one)
+    try:
+        with running(folder / "log", str(site.folder)) as program:
+            yield World(program, site, one, two)
+    finally:
+        one.close()
+        two.close()
+
+
+@pytest.fixture
+def world(lasting: World) -> Iterator[World]:
+    """At its end a.localhost leads to the first backend again, and nothing else is there."""
+    program, site = lasting.program, lasting.site
+    first, second = site.file("site.yaml"), site.file("second.yaml")
+    whole = first.read_text()
+    yield lasting
+    # One after the other, so that each counts.
+    generation = program.generation
+    if second.exists():
+        second.unlink()
+        program.until_served(generation := generation + 1)
+    if first.read_text() != whole:
+        site.write("site.yaml", whole)
+        program.until_served(generation + 1)
+
+
+def test_ready_means_that_every_worker_serves(lasting: World) -> None:
+    program = lasting.program
     assert program.get() == (200, "one")
     assert program.get(host="other.localhost")[0] == 404
     status = program.api("status")
@@ -36,33 +78,34 @@ def test_ready_means_that_every_worker_serves(launch: Launch, site: Site) -> Non
     assert program.pids()["supervisor"] == program.process.pid
 
 
-def test_an_edit_shows_and_counts_once(launch: Launch, site: Site, backend: Backend, other_backend: Backend) -> None:
-    program = launch(str(site.folder)).until_ready()
-    site.route("a.localhost", other_backend)
-    program.until_served(2)
+def test_an_edit_shows_and_counts_once(world: World) -> None:
+    program, site = world.program, world.site
+    before = program.generation
+    site.route("a.localhost", world.two)
+    program.until_served(before + 1)
     assert program.get() == (200, "two")
-    site.route("b.localhost", backend, "second.yaml")
-    program.until_served(3)
+    site.route("b.localhost", world.one, "second.yaml")
+    program.until_served(before + 2)
     assert program.get(host="b.localhost") == (200, "one")
-    assert program.api("status")["generation"] == 3
+    assert program.api("status")["generation"] == before + 2
     newest = program.api("reloads")[0]
-    assert (newest["generation"], newest["trigger"], newest["added"]) == (3, "edit", 1)
-    assert [reload["generation"] for reload in program.api("reloads")] == [3, 2, 1]
+    assert (newest["generation"], newest["trigger"], newest["added"]) == (before + 2, "edit", 1)
+    assert [reload["generation"] for reload in program.api("reloads")] == [*range(before + 2, 0, -1)]
 
 
-def test_an_edit_that_changes_no_route_counts_too(launch: Launch, site: Site) -> None:
-    program = launch(str(site.folder)).until_ready()
+def test_an_edit_that_changes_no_route_counts_too(world: World) -> None:
+    program, site = world.program, world.site
+    before = program.generation
     (site.folder / "site.yaml").write_text((site.folder / "site.yaml").read_text() + "\n# a remark\n")
-    program.until_served(2)
+    program.until_served(before + 1)
     newest = program.api("reloads")[0]
     assert (newest["added"], newest["changed"], newest["removed"]) == (0, 0, 0)
     assert program.get() == (200, "one")
 
 
-def test_a_killed_worker_is_replaced_and_follows_later_edits(
-    launch: Launch, site: Site, other_backend: Backend
-) -> None:
-    program = launch(str(site.folder)).until_ready()
+def test_a_killed_worker_is_replaced_and_follows_later_edits(world: World) -> None:
+    program = world.program
+    before = program.generation
     killed = program.pids()["workers"][0]
     os.kill(killed, signal.SIGKILL)
     until(
@@ -71,18 +114,17 @@ def test_a_killed_worker_is_replaced_and_follows_later_edits(
     until(lambda: program.api("status")["workers"] == 2, "two serving workers")
     for _ in range(20):
         assert program.get() == (200, "one")
-    site.route("a.localhost", other_backend)
-    program.until_served(2)
+    world.site.route("a.localhost", world.two)
+    program.until_served(before + 1)
     for _ in range(20):
         assert program.get() == (200, "two")
 
 
-def test_a_killed_controller_costs_no_request_and_its_successor_goes_on(
-    launch: Launch, site: Site, other_backend: Backend
-) -> None:
-    program = launch(str(site.folder)).until_ready()
-    site.route("b.localhost", other_backend, "second.yaml")
-    program.until_served(2)
+def test_a_killed_controller_costs_no_request_and_its_successor_goes_on(world: World) -> None:
+    program, site = world.program, world.site
+    before = program.generation + 1
+    site.route("b.localhost", world.two, "second.yaml")
+    program.until_served(before)
     killed = program.pids()["controller"]
     stop = threading.Event()
     answers: list[tuple[int, str]] = []
@@ -99,22 +141,23 @@ def test_a_killed_controller_costs_no_request_and_its_successor_goes_on(
     stop.set()
     asking.join()
     assert set(answers) == {(200, "one")}
-    assert program.api("status")["generation"] == 2
-    site.route("a.localhost", other_backend)
-    program.until_served(3)
+    assert program.api("status")["generation"] == before
+    site.route("a.localhost", world.two)
+    program.until_served(before + 1)
     assert program.get() == (200, "two")
-    assert program.api("status")["generation"] == 3
+    assert program.api("status")["generation"] == before + 1
 
 
-def test_an_edit_made_while_the_controller_is_dead_counts(launch: Launch, site: Site, other_backend: Backend) -> None:
-    program = launch(str(site.folder)).until_ready()
+def test_an_edit_made_while_the_controller_is_dead_counts(world: World) -> None:
+    program = world.program
+    before = program.generation
     controller = program.pids()["controller"]
     os.kill(controller, signal.SIGSTOP)
-    site.route("a.localhost", other_backend)
+    world.site.route("a.localhost", world.two)
     os.kill(controller, signal.SIGKILL)
-    program.until_served(2)
+    program.until_served(before + 1)
     assert program.get() == (200, "two")
-    assert program.api("status")["generation"] == 2
+    assert program.api("status")["generation"] == before + 1
 
 
 def test_workers_of_a_dead_supervisor_end(launch: Launch, site: Site) -> None:
@@ -160,7 +203,7 @@ def test_an_idle_program_ends_at_once(launch: Launch, site: Site, number: int) -
 
 
 def test_the_drain_timeout_cuts_what_does_not_end(launch: Launch, site: Site, backend: Backend) -> None:
-    program = launch(str(site.folder), "--drain-timeout=0.2").until_ready()
+    program = launch(str(site.folder), "--drain-timeout=0.2", "--workers=1").until_ready()
     _start_slow(program, backend)
     program.signal(signal.SIGTERM)
     assert program.wait() == 0

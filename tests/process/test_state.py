@@ -51,7 +51,7 @@ def _stale(program: Program) -> bool:
 def test_without_manifests_the_last_good_table_is_served_until_they_are_back(
     launch: Launch, site: Site, other_backend: Backend, tmp_path: Path
 ) -> None:
-    arguments = str(site.folder), f"--state-dir={tmp_path / 'state'}"
+    arguments = str(site.folder), f"--state-dir={tmp_path / 'state'}", "--workers=1"
     away = tmp_path / "away"
     program = launch(*arguments).until_ready()
     assert not _stale(program)
@@ -86,7 +86,7 @@ def test_without_manifests_the_last_good_table_is_served_until_they_are_back(
 
 
 def test_a_folder_that_was_emptied_while_it_was_served_stays_empty(launch: Launch, site: Site, tmp_path: Path) -> None:
-    arguments = str(site.folder), f"--state-dir={tmp_path / 'state'}"
+    arguments = str(site.folder), f"--state-dir={tmp_path / 'state'}", "--workers=1"
     program = launch(*arguments).until_ready()
     manifest = site.file("site.yaml")
     whole = manifest.read_text()
@@ -111,7 +111,7 @@ def test_a_folder_that_others_may_enter_is_refused(launch: Launch, site: Site, t
     folder = tmp_path / "state"
     folder.mkdir()
     folder.chmod(0o750)
-    program = launch(str(site.folder), f"--state-dir={folder}")
+    program = launch(str(site.folder), f"--state-dir={folder}", "--workers=1")
     assert program.wait() == 1
     assert f"ingressd: the state folder {folder} is open to others, and private keys are kept in it" in program.log
     assert "Traceback" not in program.log

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from tests.process.conftest import Backend, Launch
-from tests.support.program import PATIENCE_S, ROOT, Program, ask, until
+from tests.support.program import PATIENCE_S, ROOT, Program, ask, start, until
 from tests.support.site import Site
 
 _SERVES = "the new version serves; the old processes drain"
@@ -101,7 +101,7 @@ class Installation:
 
     def __init__(self, folder: Path) -> None:
         self._package = folder / "ingressd"
-        shutil.copytree(ROOT / "ingressd", self._package, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / "ingressd", self._package)
         self.environ = {"PYTHONPATH": str(folder), "PYTHONSAFEPATH": "1"}
 
     def edit(self, module: str, old: str, new: str) -> None:
@@ -110,6 +110,10 @@ class Installation:
         text = path.read_text()
         assert text.count(f"{old}\n") == 1
         path.write_text(text.replace(f"{old}\n", f"{old}\n{new}\n"))
+
+    def mend(self, module: str) -> None:
+        """The module as it was."""
+        shutil.copy2(ROOT / "ingressd" / module, self._package / module)
 
 
 @pytest.fixture
@@ -165,11 +169,15 @@ def test_edits_and_the_count_of_generations_go_on(launch: Launch, site: Site, ot
     site.route("b.localhost", other_backend, "second.yaml")
     program.until_served(2)
     readiness: list[int] = []
+    cut: list[str] = []
     stop = threading.Event()
 
     def look() -> None:
         while not stop.wait(0.01):
-            readiness.append(program.admin("/readyz")[0])
+            try:
+                readiness.append(program.admin("/readyz")[0])
+            except ConnectionError as problem:
+                cut.append(repr(problem))
 
     looking = threading.Thread(target=look)
     looking.start()
@@ -177,6 +185,9 @@ def test_edits_and_the_count_of_generations_go_on(launch: Launch, site: Site, ot
     stop.set()
     looking.join()
     assert set(readiness) == {200}, "it is ready at every moment"
+    # A connection that the old controller has just accepted when it ends is closed before its request is read.
+    assert len(cut) <= 1, cut
+    assert not any("Refused" in problem for problem in cut)
     assert program.api("status")["generation"] == 2
     site.route("a.localhost", other_backend)
     program.until_served(3)
@@ -185,6 +196,21 @@ def test_edits_and_the_count_of_generations_go_on(launch: Launch, site: Site, ot
     _upgrade(program, times=2)
     assert program.get() == (200, "two")
     assert program.api("status")["generation"] == 3
+
+
+@pytest.fixture(scope="module")
+def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Program, Installation]]:
+    """A program that goes on, whatever is tried, and where it is installed."""
+    folder = tmp_path_factory.mktemp("lasting")
+    installation, backend = Installation(folder / "lib"), Backend("one")
+    site = Site(folder / "site")
+    site.route("a.localhost", backend)
+    program = start(folder / "log", str(site.folder), environ=installation.environ)
+    try:
+        yield program.until_ready(), installation
+    finally:
+        program.kill()
+        backend.close()
 
 
 @pytest.mark.parametrize(
@@ -197,19 +223,24 @@ def test_edits_and_the_count_of_generations_go_on(launch: Launch, site: Site, ot
     ],
 )
 def test_a_version_that_does_not_work_leaves_the_old_one_serving(
-    launch: Launch, site: Site, installation: Installation, module: str, old: str, new: str, reason: str
+    lasting: tuple[Program, Installation], module: str, old: str, new: str, reason: str
 ) -> None:
-    program = launch(str(site.folder), environ=installation.environ).until_ready()
+    program, installation = lasting
     before = program.pids()
+    said, given_up, ended = len(program.log), program.log.count(_GIVEN_UP), program.log.count(_ENDED)
     installation.edit(f"process/{module}.py", old, new)
     with Load(program.port("http"), kept=1, anew=1).running() as load:
         program.signal(signal.SIGUSR2)
-        _until_logged(program, _GIVEN_UP)
+        _until_logged(program, _GIVEN_UP, given_up + 1)
+    installation.mend(f"process/{module}.py")
     assert load.failures == []
-    assert reason in program.log
+    assert reason in program.log[said:]
     assert program.pids() == before
     assert program.get() == (200, "one")
     assert _SERVES not in program.log
+    if module in {"worker", "controller"}:
+        # Its crew was started already.
+        _until_logged(program, _ENDED, ended + 1)
 
 
 def test_a_version_that_is_not_ready_in_time_is_given_up_and_may_try_again(

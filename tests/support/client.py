@@ -8,7 +8,7 @@ from typing import cast
 
 from tests.support.answers import Answer, read_answers
 
-_PATIENCE_S = 10.0
+_PATIENCE_S = 30.0
 
 
 class Client(asyncio.Protocol):

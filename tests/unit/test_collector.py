@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ingressd.collector import MANY, YOUNG, paused, settle
+from ingressd.collector import MANY, YOUNG, paused, resume, settle
 
 
 @pytest.fixture(autouse=True)
@@ -58,5 +58,19 @@ def test_what_is_settled_is_never_walked_again_and_new_objects_are_looked_at_les
         settle()
         assert gc.get_freeze_count() > 0
         assert gc.get_threshold() == (YOUNG, *usual[1:])
+    finally:
+        gc.set_threshold(*usual)
+
+
+def test_a_collector_that_stood_aside_takes_up_its_work_without_what_was_imported() -> None:
+    usual = gc.get_threshold()
+    gc.disable()
+    try:
+        resume()
+        assert gc.isenabled()
+        assert gc.get_freeze_count() > 0
+        assert gc.get_threshold() == usual
+        resume(after=MANY)
+        assert gc.get_threshold() == (MANY, *usual[1:])
     finally:
         gc.set_threshold(*usual)

@@ -44,6 +44,8 @@ def read(name: str, value: object) -> Any:
         ("paths", "one:two", ("one", "two")),
         ("nginx_class", "false", False),
         ("https_redirect_port", "443", 443),
+        ("redirect_status", "301", 301),
+        ("redirect_status", 307, 307),
     ],
 )
 def test_a_value_is_read(name: str, written: object, value: object) -> None:
@@ -74,6 +76,8 @@ def test_a_value_is_read(name: str, written: object, value: object) -> None:
         ("proxy_mode", "userspace", "'userspace' is not known; choose nftables, iptables or ipvs"),
         ("proxy_protocol", "v2", "'v2' is not known; choose off or on"),
         ("log_level", "loud", "choose debug, info, warning or error"),
+        ("redirect_status", "300", "the status of a redirect is 301, 302, 303, 307 or 308"),
+        ("redirect_status", "permanent", "the status of a redirect is 301, 302, 303, 307 or 308"),
     ],
 )
 def test_a_wrong_value_is_refused_in_words(name: str, written: object, words: str) -> None:
