@@ -27,6 +27,8 @@ ANSWER_S = 60.0
 """From the end of the head until the client has taken the whole answer; nginx allows as much between two reads."""
 KEEPALIVE_S = 75.0
 """As nginx; scrapers come every 15 to 60 s and keep their connection."""
+FIRST_S = 0.2
+"""Between connection and request of a client that has something to ask, when the server is about to close."""
 ACCEPT_PAUSE_S = 0.5
 """When there are no descriptors: as long as that they may come back."""
 
@@ -36,7 +38,7 @@ _log = logging.getLogger(__name__)
 class Connection(web.RequestHandler):
     """aiohttp's protocol with bounds, and with our answer to what the application never sees (malformed requests)."""
 
-    __slots__ = ("_ahead", "_answer_timer", "_head_timer", "_wire", "answering", "ended")
+    __slots__ = ("_ahead", "_answer_timer", "_head_timer", "_wire", "answering", "asked", "ended")
 
     def __init__(self, manager: web.Server, loop: asyncio.AbstractEventLoop) -> None:
         # None switches the access log off, as AppRunner's documentation says; the annotation does not.
@@ -47,6 +49,8 @@ class Connection(web.RequestHandler):
         self._ahead = False
         """Bytes came while an answer was being made: they may be the beginning of a head."""
         self.answering = False
+        self.asked: asyncio.Future[None] = loop.create_future()
+        """Its first request has come, or none ever will."""
         self.ended: asyncio.Future[None] = loop.create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -63,6 +67,7 @@ class Connection(web.RequestHandler):
 
     def begin(self) -> None:
         """The application has a whole head."""
+        _settle(self.asked)
         self.answering, self._ahead = True, False
         self._disarm()
         self._answer_timer = self._loop.call_later(ANSWER_S, self._overdue)
@@ -77,8 +82,8 @@ class Connection(web.RequestHandler):
         self._disarm()
         self._wire = None  # CPython 3.11: a transport that is gone cannot be aborted
         super().connection_lost(exc)
-        if not self.ended.done():
-            self.ended.set_result(None)
+        _settle(self.asked)
+        _settle(self.ended)
 
     def cut(self) -> None:
         """End it now, whatever it is doing."""
@@ -115,6 +120,11 @@ class Connection(web.RequestHandler):
             if timer is not None:
                 timer.cancel()
         self._head_timer = self._answer_timer = None
+
+
+def _settle(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 @web.middleware
@@ -160,6 +170,12 @@ class Connections:
             task.add_done_callback(lambda done: self._open.pop(done, None))
             # sock_accept() does not wait while there is a backlog: let this one, and everybody else, have a turn.
             await asyncio.sleep(0)
+
+    async def begun(self) -> None:
+        """Wait for the first request of those that were accepted last: to cut them would look like a fault of ours."""
+        fresh = [connection.asked for connection in self._open.values() if not connection.asked.done()]
+        if fresh:
+            await asyncio.wait(fresh, timeout=FIRST_S)
 
     async def close(self) -> None:
         """Cut all that are left."""

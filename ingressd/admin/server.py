@@ -54,12 +54,14 @@ class AdminServer:
             self._tasks.append(loop.create_task(self._credentials.follow()))
 
     async def close(self) -> None:
-        """Stop accepting, and end what is open within a second."""
+        """Stop accepting, answer what was accepted, and end what is open within little more than a second."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for sock in self._sockets:
             sock.close()
+        if self._connections is not None:
+            await self._connections.begun()
         await self._runner.cleanup()
         if self._connections is not None:
             await self._connections.close()

@@ -200,6 +200,8 @@ class StreamConnection:
         self.reason = self.reason or Reason.DRAINING
         if self._task is not None:
             self._task.cancel()
+            if not self.attempts:  # it has not begun, and what is cancelled then never does
+                self._abort(self.reason)
         if self._splice is not None:
             self._splice.cut()
 

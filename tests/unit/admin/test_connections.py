@@ -72,6 +72,16 @@ class Port:
             while sum(connection.answering for connection in opened.values()) < clients:
                 await asyncio.sleep(0.001)
 
+    async def until_open(self, clients: int) -> None:
+        """So many are connected."""
+        assert self._server._connections is not None
+        async with asyncio.timeout(PATIENCE_S):
+            while len(self._server._connections._open) < clients:
+                await asyncio.sleep(0.001)
+
+    async def close(self) -> None:
+        await self._server.close()
+
     async def until_gone(self) -> None:
         """Nobody is connected."""
         assert self._server._connections is not None
@@ -284,3 +294,26 @@ async def test_handshakes_count_as_connections(tmp_path: Path, monkeypatch: pyte
         silent = [await port.connect() for _ in range(3)]
         assert await answered(await port.connect(ASK, trusting())) == b"HTTP/1.1 200 OK"
         assert await ended(silent[0]) == b""
+
+
+@on_both_loops
+async def test_who_was_accepted_last_is_answered_before_the_port_closes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "FIRST_S", PATIENCE_S)
+    async with serving() as port:
+        asks, idles = await port.connect(), await port.connect(ASK)
+        assert await answered(idles) == b"HTTP/1.1 200 OK"
+        await port.until_open(2)
+        closing = asyncio.create_task(port.close())
+        await idles[0].readuntil(b"ok\n")
+        asks[1].write(ASK)
+        assert await answered(asks) == b"HTTP/1.1 200 OK"
+        await closing
+
+
+@on_both_loops
+async def test_who_never_asks_does_not_keep_the_port_from_closing() -> None:
+    async with serving() as port:
+        silent = await port.connect()
+        await port.until_open(1)
+        await port.close()
+        assert await ended(silent) == b""

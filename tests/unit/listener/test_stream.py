@@ -314,3 +314,19 @@ async def test_a_port_for_some_clients_resets_the_others() -> None:
         # An edit lets everybody in.
         await edge.serve(table([replace(port, sources=())], [app.port], generation=2))
         assert await _name(port.port) == b"app"
+
+
+@on_both_loops
+async def test_a_connection_that_is_cut_before_it_begins_is_closed_and_told() -> None:
+    port = listener()
+    async with serving(table([port], [free_port()])) as it:
+        with socket.create_connection(("127.0.0.1", port.port)) as client:
+            it.edge.streams._ports[port.key]._accept()  # type: ignore[union-attr]
+            [connection] = it.edge.streams.connections
+            connection.cut()
+            [entry] = await it.log.ended()
+            client.settimeout(PATIENCE_S)
+            with pytest.raises(ConnectionResetError):
+                client.recv(1)
+        assert (entry.reason, entry.attempts) == ("draining", 0)
+        assert not it.edge.streams.connections
