@@ -58,16 +58,18 @@ def script(ask: Ask, url_file: Path | None) -> str:
     if url_file is not None:
         lines.append(
             f"""\
-local requests, at = {{}}, 0
+local requests, count, at = {{}}, 0, 0
 init = function(arguments)
   for line in io.lines({quote(str(url_file))}) do
     local host, path = line:match("(%S+) (%S+)")
     wrk.headers["Host"] = host
-    requests[#requests + 1] = wrk.format(wrk.method, path)
+    count = count + 1
+    requests[count] = wrk.format(wrk.method, path)
   end
+  collectgarbage()
 end
 request = function()
-  at = at % #requests + 1
+  at = at % count + 1
   return requests[at]
 end"""
         )
