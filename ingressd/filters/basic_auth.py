@@ -1,4 +1,4 @@
-"""auth-type, auth-secret, auth-secret-type, auth-realm: a name and a password (RFC 7617).
+"""auth-type, auth-secret, auth-secret-type, auth-realm: a name and a password (RFC 7617); or see digest_auth.py.
 
 In: an Authorization field. Out: 401 with a challenge, unless they are those of a user in the Secret. The endpoint never
 sees the field. What was found out of a password holds for minutes: a client pays for its hash once.
@@ -18,6 +18,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from ingressd.errors import LocalReply, Reason
 from ingressd.filters.base import Annotation, Filter, FilterSpec, Request, Services, Site, Unusable, Verdict, choice
+from ingressd.filters.digest_auth import DigestAuth, read_digest_file, read_digest_map
 from ingressd.filters.guard import USER, alone
 from ingressd.filters.htpasswd import Users, read_file, read_map, verify
 from ingressd.filters.offloaded import Offloaded
@@ -158,15 +159,13 @@ def _name(text: str) -> str:
     raise ValueError('the name of a Secret, as in "users"')
 
 
-def users_of(values: Mapping[str, Any], site: Site) -> BasicAuth | None:
+def users_of(values: Mapping[str, Any], site: Site) -> BasicAuth | DigestAuth | None:
     """The guard that the annotations ask for. Raises Unusable."""
     secret_name = values.get("auth-secret")
     if "auth-type" not in values:
         if secret_name is None:
             return None
         raise Unusable("auth-secret", "it means nothing without a valid auth-type", 'add auth-type: "basic"')
-    if values["auth-type"] == DIGEST:
-        raise Unusable("auth-type", "Digest authentication is not supported", f'set it to "{BASIC}"')
     if secret_name is None:
         raise Unusable("auth-type", "there are no users without auth-secret", "name the Secret that has them")
     lookup = site.lookup
@@ -176,20 +175,34 @@ def users_of(values: Mapping[str, Any], site: Site) -> BasicAuth | None:
     if not of_map and FILE_KEY not in data:
         hint = f"write the lines of htpasswd under `{FILE_KEY}`, or set auth-secret-type to {MAP}"
         raise Unusable("auth-secret", f"the Secret {secret_name} has no key `{FILE_KEY}`", hint)
+    realm = values.get("auth-realm", REALM)
+    guard: BasicAuth | DigestAuth
     try:
-        users = read_map(data) if of_map else read_file(data[FILE_KEY])
+        if values["auth-type"] == DIGEST:
+            guard = DigestAuth(
+                realm, read_digest_map(data, realm) if of_map else read_digest_file(data[FILE_KEY], realm)
+            )
+        else:
+            guard = BasicAuth(realm, read_map(data) if of_map else read_file(data[FILE_KEY]))
     except ValueError as problem:
         raise Unusable("auth-secret", f"the Secret {secret_name}: {problem}") from None
-    if not users:
-        raise Unusable("auth-secret", f"the Secret {secret_name} has no user", "add one with `htpasswd -B`")
-    return BasicAuth(values.get("auth-realm", REALM), users)
+    if not guard.users:
+        program = "htdigest" if values["auth-type"] == DIGEST else "htpasswd -B"
+        raise Unusable("auth-secret", f"the Secret {secret_name} has no user", f"add one with `{program}`")
+    return guard
 
 
 class _Spec(FilterSpec):
     name = "basic-auth"
     annotations = (
         Annotation(
-            "auth-type", choice(BASIC, DIGEST), "`basic`: ask for a name and a password", "nobody is asked", guard=True
+            "auth-type",
+            choice(BASIC, DIGEST),
+            "`basic`: ask for a name and a password; `digest`: for a proof of it that is not the password",
+            "nobody is asked",
+            guard=True,
+            note="Digest is RFC 7616 with MD5 and qop=auth; a nonce holds for five minutes, and how often it was used"
+            " is not counted: without TLS, what is overheard can be said again for as long.",
         ),
         Annotation(
             "auth-secret",
@@ -201,7 +214,8 @@ class _Spec(FilterSpec):
         Annotation(
             "auth-secret-type",
             choice(FILE, MAP),
-            f"`{FILE}`: lines of htpasswd under the key `{FILE_KEY}`; `{MAP}`: a key for each user, its hash the value",
+            f"`{FILE}`: lines of htpasswd (htdigest) under the key `{FILE_KEY}`; `{MAP}`: a key for each user, its hash"
+            " (its realm and hash) the value",
             FILE,
             guard=True,
             note="A Secret with a line or a hash that is not understood closes the route.",

@@ -122,6 +122,37 @@ async def test_a_password_is_asked_for_and_never_reaches_the_endpoint(app: Backe
         assert b"authorization" not in answer.body.lower()
 
 
+DIGEST_USERS = """
+apiVersion: v1
+kind: Secret
+metadata: {name: digests}
+stringData:
+  auth: |
+    joe:Shop:0153000f37e13a23c01bcbc5b76aa9a7
+---
+"""
+
+
+async def test_a_proof_of_a_password_is_asked_for_as_curl_knows_it(app: Backend) -> None:
+    annotations = {"auth-type": "digest", "auth-secret": "digests", "auth-realm": "Shop"}
+    async with serving_manifests(manifests(app, annotations, DIGEST_USERS)) as edge:
+        refused = await get(edge, headers=JOE)
+        assert (refused.status, field(refused, "x-ingressd-reason")) == (401, "auth_failed")
+        assert str(field(refused, "www-authenticate")).startswith(
+            'Digest realm="Shop", qop="auth", algorithm=MD5, nonce='
+        )
+        for password, status in (("secret", b"200"), ("wrong", b"401")):
+            curl = await asyncio.create_subprocess_exec(
+                *("curl", "--silent", "--write-out", "%{http_code}", "--header", "Host: a.test"),
+                *("--digest", "--user", f"joe:{password}", f"http://127.0.0.1:{edge.port}/x?y=1"),
+                stdout=asyncio.subprocess.PIPE,
+            )
+            said, _ = await curl.communicate()
+            assert said[-3:] == status
+            assert b"authorization" not in said.lower()
+        assert [entry.user for entry in await edge.logged(5)] == ["", "", "joe", "", ""]
+
+
 # A service that is asked.
 
 

@@ -184,6 +184,16 @@ async def test_a_realm_is_quoted(services: WorkerServices) -> None:
             {"joe": SHA.encode(), "ann": b"{PLAIN}x"},
             ("Authentication Required", 2),
         ),
+        (
+            {"auth-type": "digest", "auth-secret": "users", "auth-realm": "Shop"},
+            {"auth": b"joe:Shop:" + b"0" * 32},
+            ("Shop", 1),
+        ),
+        (
+            {"auth-type": "digest", "auth-secret": "users", "auth-secret-type": "auth-map"},
+            {"joe": b"Authentication Required:" + b"0" * 32},
+            ("Authentication Required", 1),
+        ),
         ({"auth-realm": "Shop"}, {}, None),
     ],
 )
@@ -199,7 +209,18 @@ def test_the_secret_is_a_file_unless_it_is_a_map(
     ("annotations", "secret", "blamed", "message"),
     [
         ({"auth-secret": "users"}, {}, "auth-secret", "it means nothing without a valid auth-type"),
-        ({"auth-type": "digest", "auth-secret": "users"}, {}, "auth-type", "Digest authentication is not supported"),
+        (
+            {"auth-type": "digest", "auth-secret": "users"},
+            {"auth": b"joe:" + SHA.encode()},
+            "auth-secret",
+            "the Secret users: line 1 is not USER:REALM:HASH, as `htdigest` writes it",
+        ),
+        (
+            {"auth-type": "digest", "auth-secret": "users", "auth-secret-type": "auth-map"},
+            {},
+            "auth-secret",
+            "the Secret users has no user",
+        ),
         ({"auth-type": "basic"}, {}, "auth-type", "there are no users without auth-secret"),
         ({"auth-type": "basic", "auth-secret": "gone"}, {}, "auth-secret", "there is no Secret gone"),
         ({"auth-type": "basic", "auth-secret": "users"}, {}, "auth-secret", "the Secret users has no key `auth`"),
