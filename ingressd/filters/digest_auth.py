@@ -44,7 +44,7 @@ class Proof(NamedTuple):
     nonce: str
     uri: str
     response: str
-    count: str
+    uses: str
     """How often it has used the nonce, as it writes it."""
     client_nonce: str
 
@@ -150,7 +150,7 @@ class DigestAuth:
 def answer(hashed: str, method: str, proof: Proof) -> str:
     """What a client that knows the password says (RFC 7616 section 3.4.1, qop=auth)."""
     asked = _md5(f"{method}:{proof.uri}".encode("latin-1", "replace"))
-    parts = (hashed, proof.nonce, proof.count, proof.client_nonce, "auth", asked)
+    parts = (hashed, proof.nonce, proof.uses, proof.client_nonce, "auth", asked)
     return _md5(":".join(parts).encode("latin-1", "replace"))
 
 
