@@ -37,8 +37,8 @@ _KEPT_REQUESTS = 400
 """On one connection, before a client opens the next."""
 
 _WARM_UP_CLIENTS = 16
-_WARM_UP_REQUESTS = 1500
-"""24,000 lines that nobody has seen: more than two workers remember (line_memory.LINES)."""
+_WARM_UP_REQUESTS = 3000
+"""48,000 lines and targets that nobody has seen: more than two workers remember (line_memory.STARTS)."""
 
 _numbers = itertools.count()
 
