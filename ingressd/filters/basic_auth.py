@@ -198,11 +198,10 @@ class _Spec(FilterSpec):
         Annotation(
             "auth-type",
             choice(BASIC, DIGEST),
-            "`basic`: ask for a name and a password; `digest`: for a proof of it that is not the password",
+            "`basic`: ask for a name and a password; `digest`: for a proof of it (RFC 7616 with MD5 and qop=auth; what is"
+            " overheard without TLS can be said again for five minutes)",
             "nobody is asked",
             guard=True,
-            note="Digest is RFC 7616 with MD5 and qop=auth; a nonce holds for five minutes, and how often it was used"
-            " is not counted: without TLS, what is overheard can be said again for as long.",
         ),
         Annotation(
             "auth-secret",
