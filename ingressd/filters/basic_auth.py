@@ -198,8 +198,8 @@ class _Spec(FilterSpec):
         Annotation(
             "auth-type",
             choice(BASIC, DIGEST),
-            "`basic`: ask for a name and a password; `digest`: for a proof of it (RFC 7616 with MD5 and qop=auth; what is"
-            " overheard without TLS can be said again for five minutes)",
+            "`basic`: ask for a name and a password; `digest`: for a proof of it (RFC 7616 with MD5 and qop=auth; what"
+            " is overheard without TLS can be said again for five minutes)",
             "nobody is asked",
             guard=True,
         ),
