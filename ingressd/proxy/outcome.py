@@ -267,11 +267,11 @@ class Outcome(RequestView):
         if self.attempts:
             self.upstream_duration_s = now - self._upstream_started
         context = self._context
-        if self._body is not None:
-            self.bytes_in = self._body.received_bytes
-        elif self._tunnel is not None:
+        if self._tunnel is not None:
             self.bytes_in, self.bytes_out = self._tunnel.bytes_up, self._tunnel.bytes_down
             context.stats.tunnels_open -= 1
+        elif self._body is not None:
+            self.bytes_in = self._body.received_bytes
         elif self.edits is not None:
             self.bytes_in = self.edits.body_bytes
         context.stats.finished(self)
