@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ingressd.errors import LocalReply, Reason
 from ingressd.http import fields
+from ingressd.http.field_rules import CLAIMS, FRAMING, HOP_BY_HOP, NEVER_FORWARDED, valid_name
 from ingressd.http.fields import request_fields, response_fields
 from ingressd.http.framing import request_framing, response_framing
 from ingressd.http.local_reply import render
@@ -20,7 +21,7 @@ WORDS = (
     b"Proxy-Authorization: a\n", b"Server: a\n",
 )  # fmt: skip
 
-_NEVER = fields.HOP_BY_HOP | fields.NEVER_FORWARDED | fields.CLAIMS | {b"host", b"expect", b"transfer-encoding"}
+_NEVER = HOP_BY_HOP | NEVER_FORWARDED | CLAIMS | {b"host", b"expect", b"transfer-encoding"}
 _PREFIXES = (b"ssl-client-", b"x-auth-request-", b"x-forwarded-", b"x-original-")
 _STATUSES = (200, 204, 304, 101, 100, 404)
 
@@ -45,7 +46,7 @@ def _of_request(lines: list[bytes], minor: int) -> object:
         return refused.detail
     named = _named(lines) - {b"host"}
     for name in _passed(said.kept, said.kept_bytes, lines):
-        assert name not in _NEVER | named | fields.FRAMING, name
+        assert name not in _NEVER | named | FRAMING, name
         assert b"_" not in name
         assert not name.startswith(_PREFIXES), name
     if said.upgrades_to_websocket:
@@ -66,7 +67,7 @@ def _of_response(lines: list[bytes], status: int) -> object:
     except LocalReply as refused:
         assert refused.status == 502
         return refused.detail
-    hop_by_hop = fields.HOP_BY_HOP | (_named(lines) - {b"content-length", b"host"})
+    hop_by_hop = HOP_BY_HOP | (_named(lines) - {b"content-length", b"host"})
     for name in _passed(said.kept, said.kept_bytes, lines):
         assert name not in hop_by_hop, name
     try:
@@ -121,6 +122,6 @@ def _render(lines: list[bytes], choices: int) -> None:
     assert len(body) == (0 if method == "HEAD" else body_bytes)
     assert not body.startswith(b"<!doctype html>") or b"<detail>" not in body
     names = [line.partition(b":")[0] for line in head.split(b"\r\n")[1:]]
-    assert all(fields.valid_name(name) for name in names)
+    assert all(valid_name(name) for name in names)
     assert b"\n" not in head.replace(b"\r\n", b"")
     assert names.count(b"Content-Length") >= 1

@@ -8,7 +8,8 @@ from __future__ import annotations
 import ipaddress
 
 from ingressd.errors import LocalReply
-from ingressd.http.fields import RequestFields, request_fields, valid_name, valid_value
+from ingressd.http.field_rules import valid_name, valid_value
+from ingressd.http.fields import RequestFields, request_fields
 from ingressd.http.forwarded import ForwardedBlock, Origin, TrustedProxies
 
 WORDS = (

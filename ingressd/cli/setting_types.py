@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from ingressd.admin.token import TOKEN_WORDS, is_token
 from ingressd.balancing.registry import SCHEDULERS
 from ingressd.compile.health import detection_of
-from ingressd.http.fields import valid_name
+from ingressd.http.field_rules import valid_name
 from ingressd.settings import OFF, Limits
 
 _BACKEND = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?/[a-z]([a-z0-9-]*[a-z0-9])?:[a-z0-9]([a-z0-9-]*[a-z0-9])?")

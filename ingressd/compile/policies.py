@@ -17,13 +17,14 @@ from ingressd.compile.options import CompileOptions
 from ingressd.compile.references import References
 from ingressd.errors import Fault, Severity
 from ingressd.filters import proxy_ssl
-from ingressd.filters.base import Filter, FilterSpec, Site, Unusable, boolean
+from ingressd.filters.base import Filter, FilterSpec, Site, Unusable
 from ingressd.filters.canary import CANARY_READS
 from ingressd.filters.header_values import headers
 from ingressd.filters.partly import Partly
 from ingressd.filters.registry import ANNOTATIONS, CHAIN, SPEC_OF
 from ingressd.filters.ssl_redirect import HTTPS_PORT, STATUS, SslRedirect
 from ingressd.filters.unsupported import GUARDS, LEFT_OUT
+from ingressd.filters.values import boolean
 from ingressd.model.ingress import CLASS_ANNOTATION, Ingress
 from ingressd.model.resource import Resource
 from ingressd.model.shape import Loc

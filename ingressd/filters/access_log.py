@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from ingressd.filters.base import Annotation, FilterSpec, boolean
+from ingressd.filters.base import Annotation, FilterSpec
+from ingressd.filters.values import boolean
 from ingressd.table.policy import RoutePolicy
 
 _NO_REWRITE_LOG = "Accepted. `ingressd explain` shows what a rewrite does to a request."

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from socket import AF_INET, AF_INET6, inet_pton
 
-from ingressd.filters.base import items
+from ingressd.filters.values import items
 
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _Range = tuple[int, int]

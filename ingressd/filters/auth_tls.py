@@ -13,10 +13,11 @@ from typing import Any, ClassVar
 
 from ingressd.errors import LocalReply, Reason
 from ingressd.filters import pem
-from ingressd.filters.base import Annotation, FilterSpec, Lookup, Request, Site, Unusable, boolean, choice, whole
+from ingressd.filters.base import Annotation, FilterSpec, Lookup, Request, Site, Unusable
 from ingressd.filters.match import pattern
 from ingressd.filters.proxy_ssl import secret_name
 from ingressd.filters.ssl_redirect import SslRedirect
+from ingressd.filters.values import boolean, choice, whole
 from ingressd.filters.variables import CLIENT_CERTIFICATE, Template
 from ingressd.http.path_text import encoded_location
 from ingressd.table.client_trust import DEPTH, ClientTrust

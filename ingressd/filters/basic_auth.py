@@ -17,12 +17,13 @@ from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 from ingressd.errors import LocalReply, Reason
-from ingressd.filters.base import Annotation, Filter, FilterSpec, Request, Services, Site, Unusable, Verdict, choice
+from ingressd.filters.base import Annotation, Filter, FilterSpec, Request, Services, Site, Unusable, Verdict
 from ingressd.filters.digest_auth import DigestAuth, read_digest_file, read_digest_map
-from ingressd.filters.guard import USER, alone
+from ingressd.filters.guard import USER, alone, drop_authorization, quoted
 from ingressd.filters.htpasswd import Users, read_file, read_map, verify
 from ingressd.filters.offloaded import Offloaded
 from ingressd.filters.recent import Recent
+from ingressd.filters.values import choice
 
 REALM = "Authentication Required"
 BASIC, DIGEST = "basic", "digest"
@@ -95,8 +96,7 @@ class BasicAuth:
 
     def cleanse(self, request: Request) -> None:
         """See Guard: the password is not the endpoint's business."""
-        if request.header("authorization") is not None:
-            request.remove_header("authorization")
+        drop_authorization(request)
 
     def check(self, request: Request) -> Verdict | Awaitable[Verdict]:
         """See Guard."""
@@ -136,8 +136,7 @@ class BasicAuth:
         return list(self.users.values())[int.from_bytes(chance[:8], "big") % len(self.users)]
 
     def _refusal(self) -> LocalReply:
-        realm = self.realm.replace("\\", "\\\\").replace('"', '\\"')
-        challenge = f'Basic realm="{realm}", charset="UTF-8"'.encode()
+        challenge = f'Basic realm={quoted(self.realm)}, charset="UTF-8"'.encode()
         return LocalReply(
             401, Reason.AUTH_FAILED, "a name and a password are needed", headers=((b"WWW-Authenticate", challenge),)
         )

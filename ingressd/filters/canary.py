@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ingressd.filters.base import Annotation, FilterSpec, Site, Unusable, boolean, whole
+from ingressd.filters.base import Annotation, FilterSpec, Site, Unusable
 from ingressd.filters.match import header_name, pattern
+from ingressd.filters.values import boolean, whole
 from ingressd.http.cookies import valid_name
 
 MOST = 1_000_000

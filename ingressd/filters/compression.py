@@ -15,18 +15,8 @@ from typing import Any
 import brotli
 import zstandard
 
-from ingressd.filters.base import (
-    Annotation,
-    Encoder,
-    Filter,
-    FilterSpec,
-    Request,
-    Response,
-    Site,
-    boolean,
-    items,
-    whole,
-)
+from ingressd.filters.base import Annotation, Encoder, Filter, FilterSpec, Request, Response, Site
+from ingressd.filters.values import boolean, items, whole
 
 TYPES = (
     "text/*",

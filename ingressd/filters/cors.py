@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ingressd.errors import LocalReply, Reason
-from ingressd.filters.base import Annotation, Filter, FilterSpec, Request, Response, Site, boolean, items, whole
+from ingressd.filters.base import Annotation, Filter, FilterSpec, Request, Response, Site
 from ingressd.filters.partly import Partly
+from ingressd.filters.values import boolean, items, whole
 from ingressd.http.edited_lines import FixedFields
 
 METHODS = "GET, PUT, POST, DELETE, PATCH, OPTIONS"

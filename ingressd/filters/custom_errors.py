@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ingressd.errors import LocalReply, Reason
-from ingressd.filters.base import Annotation, Detour, Filter, FilterSpec, Request, Response, Site, boolean, items
+from ingressd.filters.base import Annotation, Detour, Filter, FilterSpec, Request, Response, Site
+from ingressd.filters.values import boolean, items
 from ingressd.filters.variables import request_uri
 
 FIRST, LAST = 300, 599

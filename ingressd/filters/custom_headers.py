@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from ingressd.filters.base import Annotation, Filter, FilterSpec, Request, Response, Site, Unusable
 from ingressd.filters.header_values import field_name
-from ingressd.http.fields import valid_value
+from ingressd.http.field_rules import valid_value
 
 NAME = "custom-headers"
 

@@ -16,7 +16,7 @@ from typing import ClassVar, NamedTuple
 
 from ingressd.errors import LocalReply, Reason
 from ingressd.filters.base import Request
-from ingressd.filters.guard import USER
+from ingressd.filters.guard import USER, drop_authorization, quoted
 
 NONCE_S = 300.0
 """How long a nonce holds (Apache's AuthDigestNonceLifetime). A client is given a new one without asking anybody."""
@@ -93,8 +93,7 @@ class DigestAuth:
 
     def cleanse(self, request: Request) -> None:
         """See Guard: the proof is not the endpoint's business."""
-        if request.header("authorization") is not None:
-            request.remove_header("authorization")
+        drop_authorization(request)
 
     def check(self, request: Request) -> LocalReply | None:
         """See Guard."""
@@ -136,8 +135,7 @@ class DigestAuth:
         return hmac.digest(self._secret, start.encode("ascii"), "sha256").hex()[:_SIGNED_DIGITS]
 
     def _refusal(self, request: Request, *, stale: bool = False) -> LocalReply:
-        realm = self.realm.replace("\\", "\\\\").replace('"', '\\"')
-        challenge = f'Digest realm="{realm}", qop="auth", algorithm=MD5, nonce="{self.nonce(request.began)}"'
+        challenge = f'Digest realm={quoted(self.realm)}, qop="auth", algorithm=MD5, nonce="{self.nonce(request.began)}"'
         challenge += ", stale=true" if stale else ""
         return LocalReply(
             401,

@@ -14,26 +14,13 @@ from typing import Any, ClassVar
 
 from ingressd.errors import LocalReply, Reason
 from ingressd.filters.auth_request import GUARDED, Answer, AuthRequest
-from ingressd.filters.base import (
-    Annotation,
-    Filter,
-    FilterSpec,
-    Request,
-    Response,
-    Services,
-    Site,
-    Unusable,
-    Verdict,
-    boolean,
-    choice,
-    items,
-    whole,
-)
+from ingressd.filters.base import Annotation, Filter, FilterSpec, Request, Response, Services, Site, Unusable, Verdict
 from ingressd.filters.destination import Destination
 from ingressd.filters.guard import alone
 from ingressd.filters.recent import Recent
+from ingressd.filters.values import boolean, choice, items, whole
 from ingressd.filters.variables import Template
-from ingressd.http.fields import FRAMING, HOP_BY_HOP, valid_name
+from ingressd.http.field_rules import FRAMING, HOP_BY_HOP, valid_name
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 REDIRECT_PARAMETER = "rd"

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ingressd.errors import LocalReply, Reason
-from ingressd.filters.base import Annotation, Filter, FilterSpec, Request, Site, Verdict, whole
+from ingressd.filters.base import Annotation, Filter, FilterSpec, Request, Site, Verdict
 from ingressd.filters.header_values import field_name
+from ingressd.filters.values import whole
 
 MOST_DELAY_S = 300.0
 

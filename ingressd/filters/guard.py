@@ -31,6 +31,18 @@ class Guard(Protocol):
         """None for somebody who may pass."""
 
 
+def drop_authorization(request: Request) -> None:
+    """What proves who somebody is, is not the endpoint's business."""
+    if request.header("authorization") is not None:
+        request.remove_header("authorization")
+
+
+def quoted(text: str) -> str:
+    """A quoted-string (RFC 9110 section 5.6.4) for a challenge."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
 def alone(values: Mapping[str, Any]) -> bool:
     """Whether a guard is a filter of its own; else satisfy.py makes one of all of them."""
     return values.get("satisfy") != ANY

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from ingressd.filters.variables import Template
 from ingressd.http.edited_lines import FixedFields
-from ingressd.http.fields import HOP_BY_HOP, valid_name, valid_value
+from ingressd.http.field_rules import HOP_BY_HOP, valid_name, valid_value
 
 FRAMING = frozenset({"content-length", "transfer-encoding", "connection", "host", "upgrade"})
 """What the proxy writes itself: where a message ends, and for whom it is."""

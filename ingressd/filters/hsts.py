@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ingressd.filters.base import Annotation, Filter, FilterSpec, Request, Response, Site, boolean, whole
+from ingressd.filters.base import Annotation, Filter, FilterSpec, Request, Response, Site
+from ingressd.filters.values import boolean, whole
 
 MAX_AGE_S = 31_536_000
 

@@ -17,14 +17,15 @@ from typing import Any, ClassVar
 import jwt
 
 from ingressd.errors import LocalReply, Reason
-from ingressd.filters.base import Annotation, Filter, FilterSpec, Request, Services, Site, Unusable, Verdict, items
+from ingressd.filters.base import Annotation, Filter, FilterSpec, Request, Services, Site, Unusable, Verdict
 from ingressd.filters.destination import Destination, fixed
 from ingressd.filters.guard import USER, alone
 from ingressd.filters.jwks import KeySet, KeySource
 from ingressd.filters.offloaded import Offloaded
 from ingressd.filters.recent import Recent
 from ingressd.filters.token_rules import ASYMMETRIC, LEEWAY_S, SYMMETRIC, Checked, Rules
-from ingressd.http.fields import FRAMING, HOP_BY_HOP, valid_name
+from ingressd.filters.values import items
+from ingressd.http.field_rules import FRAMING, HOP_BY_HOP, valid_name
 
 HEADER = "authorization"
 JWKS_KEY, SECRET_KEY = "jwks.json", "secret"

@@ -14,7 +14,8 @@ from typing import Any, ClassVar
 
 from ingressd.errors import LocalReply, Reason
 from ingressd.filters.address_ranges import AddressRanges, among
-from ingressd.filters.base import Annotation, Filter, FilterSpec, Request, Site, boolean, choice, whole
+from ingressd.filters.base import Annotation, Filter, FilterSpec, Request, Site
+from ingressd.filters.values import boolean, choice, whole
 
 BURST = 5
 

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from ingressd.filters.base import Annotation, FilterSpec, Lookup, Site, Unusable, boolean
+from ingressd.filters.base import Annotation, FilterSpec, Lookup, Site, Unusable
+from ingressd.filters.values import boolean
 from ingressd.table.policy import RoutePolicy
 from ingressd.table.pool_variant import PoolVariant
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from ingressd.errors import LocalReply, Reason
 from ingressd.filters.address_ranges import AddressRanges, among
-from ingressd.filters.base import Annotation, Filter, FilterSpec, Request, Site, boolean, whole
+from ingressd.filters.base import Annotation, Filter, FilterSpec, Request, Site
+from ingressd.filters.values import boolean, whole
 
 MESSAGE = "maintenance: please come again later"
 MESSAGE_CHARACTERS = 500

@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from ingressd.filters.base import Annotation, FilterSpec, items
+from ingressd.filters.base import Annotation, FilterSpec
 from ingressd.filters.regex_safety import refusal
-from ingressd.http.fields import valid_name
+from ingressd.filters.values import items
+from ingressd.http.field_rules import valid_name
 
 _METHOD = re.compile(r"[A-Z][A-Z-]*")
 

@@ -14,11 +14,12 @@ from typing import Any, ClassVar
 
 from aiohttp import ClientError, ClientTimeout
 
-from ingressd.filters.base import Annotation, Filter, FilterSpec, Request, Services, Site, choice
+from ingressd.filters.base import Annotation, Filter, FilterSpec, Request, Services, Site
 from ingressd.filters.destination import Destination, Place
 from ingressd.filters.fault_injection import percent
+from ingressd.filters.values import choice
 from ingressd.filters.variables import Template
-from ingressd.http.fields import HOP_BY_HOP
+from ingressd.http.field_rules import HOP_BY_HOP
 
 COPIES = 256
 """Under way in one worker; what would be more is not sent."""

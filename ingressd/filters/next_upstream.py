@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from ingressd.filters.base import Annotation, FilterSpec, whole
+from ingressd.filters.base import Annotation, FilterSpec
+from ingressd.filters.values import whole
 from ingressd.table.policy import (
     CONNECT_TIMEOUT,
     ERROR,

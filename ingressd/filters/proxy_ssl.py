@@ -14,7 +14,8 @@ from dataclasses import replace
 from typing import Any
 
 from ingressd.filters import pem
-from ingressd.filters.base import Annotation, FilterSpec, Lookup, Site, Unusable, whole
+from ingressd.filters.base import Annotation, FilterSpec, Lookup, Site, Unusable
+from ingressd.filters.values import whole
 from ingressd.filters.variables import Template
 from ingressd.table.pool_variant import PoolVariant
 from ingressd.table.upstream_tls import DEPTH, VERSIONS, UpstreamTls

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from ingressd.filters.base import Annotation, FilterSpec, whole
+from ingressd.filters.base import Annotation, FilterSpec
+from ingressd.filters.values import whole
 from ingressd.table.policy import RoutePolicy
 
 _seconds = whole(1, 86_400)

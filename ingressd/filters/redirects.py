@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ingressd.errors import LocalReply, Reason
-from ingressd.filters.base import Annotation, Filter, FilterSpec, Request, Site, boolean, whole
+from ingressd.filters.base import Annotation, Filter, FilterSpec, Request, Site
+from ingressd.filters.values import boolean, whole
 from ingressd.filters.variables import Template
 from ingressd.http.path_text import encoded_location
 

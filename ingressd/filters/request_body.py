@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from ingressd.filters.base import Annotation, FilterSpec, choice
+from ingressd.filters.base import Annotation, FilterSpec
+from ingressd.filters.values import choice
 from ingressd.table.policy import RoutePolicy
 
 _UNITS = {"k": 1024, "m": 1024**2, "g": 1024**3}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ingressd.filters.base import Annotation, FilterSpec, choice, whole
+from ingressd.filters.base import Annotation, FilterSpec
 from ingressd.filters.request_body import size
+from ingressd.filters.values import choice, whole
 
 _STREAMED = "Accepted. Responses are streamed as they come, at the client's pace, with 64 KiB of memory."
 _HEADS = "Accepted. The head of a response may have 64 KiB, whatever this says."

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ingressd.errors import LocalReply, Reason
-from ingressd.filters.base import Annotation, Filter, FilterSpec, Request, Site, Unusable, boolean
+from ingressd.filters.base import Annotation, Filter, FilterSpec, Request, Site, Unusable
 from ingressd.filters.path_regex import path_regex
+from ingressd.filters.values import boolean
 from ingressd.filters.variables import Capture, Template, Variable
 from ingressd.http.path_text import encoded_argument, encoded_location, encoded_path, expression, path_text
 from ingressd.table.route import DEFAULT

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ingressd.errors import LocalReply, Reason
-from ingressd.filters.base import Annotation, Filter, FilterSpec, Request, Response, Site, Verdict, choice
+from ingressd.filters.base import Annotation, Filter, FilterSpec, Request, Response, Site, Verdict
 from ingressd.filters.basic_auth import users_of
 from ingressd.filters.external_auth import ExternalAuth, asked_of
 from ingressd.filters.guard import ANY, Guard
 from ingressd.filters.ip_lists import lists_of
 from ingressd.filters.jwt import tokens_of
+from ingressd.filters.values import choice
 
 _REFUSALS = frozenset({Reason.DENIED_IP, Reason.AUTH_FAILED})
 """What another guard can make good; others than these are failures, and end it."""

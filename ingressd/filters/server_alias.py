@@ -6,8 +6,9 @@ on the request path.
 
 from __future__ import annotations
 
-from ingressd.filters.base import Annotation, FilterSpec, items
+from ingressd.filters.base import Annotation, FilterSpec
 from ingressd.filters.partly import Partly
+from ingressd.filters.values import items
 from ingressd.model import names
 
 MOST_ALIASES = 100

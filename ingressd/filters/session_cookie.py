@@ -16,20 +16,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar
 
-from ingressd.filters.base import (
-    Annotation,
-    E,
-    Filter,
-    FilterSpec,
-    Request,
-    Response,
-    Site,
-    Unusable,
-    boolean,
-    choice,
-    whole,
-)
+from ingressd.filters.base import Annotation, E, Filter, FilterSpec, Request, Response, Site, Unusable
 from ingressd.filters.rendezvous import KEYS, best, digest
+from ingressd.filters.values import boolean, choice, whole
 from ingressd.http import cookies
 
 NAME = "INGRESSCOOKIE"

@@ -6,7 +6,8 @@ anything could be filtered.
 
 from __future__ import annotations
 
-from ingressd.filters.base import Annotation, FilterSpec, boolean
+from ingressd.filters.base import Annotation, FilterSpec
+from ingressd.filters.values import boolean
 
 PASSTHROUGH = "ssl-passthrough"
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ingressd.errors import LocalReply, Reason
-from ingressd.filters.base import Annotation, Filter, FilterSpec, Request, Site, boolean
+from ingressd.filters.base import Annotation, Filter, FilterSpec, Request, Site
+from ingressd.filters.values import boolean
 from ingressd.http.target import split_absolute
 
 HTTPS_PORT = 443

@@ -11,8 +11,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ingressd.filters.base import Annotation, E, Filter, FilterSpec, Request, Site, boolean, whole
+from ingressd.filters.base import Annotation, E, Filter, FilterSpec, Request, Site
 from ingressd.filters.rendezvous import best, several
+from ingressd.filters.values import boolean, whole
 from ingressd.filters.variables import Template
 
 SUBSET_SIZE = 3

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ingressd.filters.base import Annotation, Filter, FilterSpec, Request, Site, Unusable, choice
+from ingressd.filters.base import Annotation, Filter, FilterSpec, Request, Site, Unusable
+from ingressd.filters.values import choice
 from ingressd.filters.variables import Template
 
 

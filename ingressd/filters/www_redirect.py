@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ingressd.errors import LocalReply, Reason
-from ingressd.filters.base import Annotation, FilterSpec, Request, boolean
+from ingressd.filters.base import Annotation, FilterSpec, Request
 from ingressd.filters.ssl_redirect import STATUS
+from ingressd.filters.values import boolean
 from ingressd.filters.variables import request_uri
 
 WWW = "www."

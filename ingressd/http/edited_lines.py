@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Self
 
-from ingressd.http.fields import line_name, line_value, valid_name, valid_value
+from ingressd.http.field_rules import line_name, line_value, valid_name, valid_value
 
 _NAMES = 1024
 """Names that filters use, whose spelling is kept."""

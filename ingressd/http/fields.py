@@ -6,68 +6,30 @@ ready to send. It decides nothing about bodies: that is framing.py. It never see
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from enum import Enum, auto
 
 from ingressd.errors import LocalReply, Reason
+from ingressd.http.field_rules import (
+    CLAIMS,
+    FRAMING,
+    HOP_BY_HOP,
+    NEVER_FORWARDED,
+    SINGLE,
+    connection_options,
+    is_claim,
+    line_name,
+    line_value,
+    raw_name,
+    valid_name,
+)
 
 FieldLines = Sequence[bytes]
 """`Name: value`, without line ends."""
 
-HOP_BY_HOP = frozenset(
-    {
-        b"connection",
-        b"keep-alive",
-        b"proxy-connection",
-        b"te",
-        b"trailer",
-        b"transfer-encoding",
-        b"upgrade",
-        # Credentials between a client and a forward proxy (RFC 9110 section 11.7). ingressd asks for none, and an
-        # endpoint that could would make browsers ask people for a proxy's password.
-        b"proxy-authenticate",
-        b"proxy-authentication-info",
-        b"proxy-authorization",
-    }
-)
-"""RFC 9110 section 7.6.1, with `Trailer` and the Proxy fields of RFC 2616 section 13.5.1: for one connection only."""
-
-FRAMING = frozenset({b"content-length", b"transfer-encoding"})
-"""Fields that say where a body ends; the proxy writes its own."""
-
-NEVER_FORWARDED = frozenset({b"proxy", b"http2-settings"})
-"""`Proxy` becomes HTTP_PROXY in a CGI program (httpoxy); HTTP2-Settings belongs to an upgrade that is not offered."""
-
-CLAIMS = frozenset(
-    {
-        b"forwarded",
-        b"front-end-https",
-        b"x-real-ip",
-        b"x-request-id",
-        b"x-scheme",
-    }
-)
-"""With every `X-Forwarded-*`, `X-Original-*`, `X-Auth-Request-*` and `ssl-client-*`: what a peer says about the client.
-
-Believed from a trusted proxy, dropped from others. The last three are ingress-nginx's: its backends trust them.
-"""
-
-SINGLE = frozenset({b"content-location", b"content-range", b"content-type", b"etag", b"max-forwards", b"server"})
-"""With Host, User-Agent and the framing: what a request may say once. The parser refuses a head that repeats one of
-them, so a head that is remembered line by line has to be refused as well."""
-
-_CLAIM_PREFIXES = (b"ssl-client-", b"x-auth-request-", b"x-forwarded-", b"x-original-")
-_TCHAR = rb"!#$%&'*+\-.^_`|~0-9A-Za-z"
 # Clients choose what they send: only short lines are remembered, and all are forgotten when there are too many.
 _REMEMBERED = 8192
 _REMEMBERED_BYTES = 512
-
-valid_name = re.compile(rb"[" + _TCHAR + rb"]++").fullmatch
-"""A token (RFC 9110 section 5.1), else None."""
-
-valid_value = re.compile(rb"(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*+(?<![\t ]))?)?").fullmatch
-"""A field value without surrounding whitespace and control characters (RFC 9110 section 5.5), else None."""
 
 
 class _Role(Enum):
@@ -123,10 +85,6 @@ _known_in_responses: _Known = {}
 _WITH_LINE = frozenset({_KEEP, _ONCE, _USER_AGENT, _ACCEPT, _REFERER})
 _WITH_LINE_IN_RESPONSES = frozenset({_KEEP, _CONTENT_LENGTH})
 
-_CONNECTION_OPTIONS: dict[bytes, frozenset[bytes]] = {
-    value: frozenset(token.strip().lower() for token in value.split(b","))
-    for value in (b"keep-alive", b"Keep-Alive", b"close", b"Upgrade", b"upgrade", b"keep-alive, Upgrade")
-}
 _CONNECTION_WORDS = frozenset({b"close", b"keep-alive", b"upgrade"})
 _NEVER_STRIPPED = FRAMING | {b"host"}
 
@@ -262,7 +220,7 @@ class ResponseFields:
     def drop_content_length(self) -> None:
         """For the responses that must not have one (RFC 9110 section 8.6)."""
         self._names = self.filtered = None
-        self.kept[:] = [line for line in self.kept if _line_name(line) != b"content-length"]
+        self.kept[:] = [line for line in self.kept if raw_name(line) != b"content-length"]
         self.kept_bytes = b"".join(self.kept)
 
 
@@ -302,7 +260,7 @@ def request_fields(lines: FieldLines, minor: int) -> RequestFields:
             claims = fields.claims
             if claims is None:
                 fields.claims = claims = {}
-            name = _line_name(line)
+            name = raw_name(line)
             claims[name] = _joined(claims.get(name), content)
         elif role is _CONTENT_LENGTH:
             fields.content_length = _joined(fields.content_length, content)
@@ -313,8 +271,8 @@ def request_fields(lines: FieldLines, minor: int) -> RequestFields:
         elif role is _UPGRADE:
             upgrade = _joined(upgrade, content)
         elif role is _ONCE:
-            name = _line_name(line)
-            if any(_line_name(other) == name for other in kept):
+            name = raw_name(line)
+            if any(raw_name(other) == name for other in kept):
                 raise _repeated(name.decode("ascii").title())
             kept.append(content)
     if options is not None:
@@ -367,25 +325,6 @@ def _repeated(name: str) -> LocalReply:
     return LocalReply(400, Reason.BAD_REQUEST, f"several {name} fields", close=True)
 
 
-def line_value(line: bytes) -> bytes:
-    """The value in a line of `kept`."""
-    return line[line.index(b":") + 2 : -2]
-
-
-def line_name(line: bytes) -> str:
-    """The name in a line of `kept`, in lower case."""
-    return _line_name(line).decode("ascii")
-
-
-def connection_options(value: bytes) -> frozenset[bytes]:
-    """The options of one Connection field, lower case (RFC 9110 section 7.6.1). What is no token is left out."""
-    usual = _CONNECTION_OPTIONS.get(value)
-    if usual is not None:
-        return usual
-    options = (option.strip(b" \t") for option in value.split(b","))
-    return frozenset(option.lower() for option in options if valid_name(option))
-
-
 def _joined(before: bytes | None, value: bytes) -> bytes:
     """One value of several fields with the same name (RFC 9110 section 5.3)."""
     return value if before is None else b"%b, %b" % (before, value)
@@ -394,11 +333,7 @@ def _joined(before: bytes | None, value: bytes) -> bytes:
 def _without(kept: list[bytes], options: frozenset[bytes]) -> list[bytes]:
     """The lines that Connection does not name; framing and Host are not its to remove."""
     named = options - _NEVER_STRIPPED
-    return [line for line in kept if _line_name(line) not in named]
-
-
-def _line_name(line: bytes) -> bytes:
-    return line[: line.index(b":")].lower()
+    return [line for line in kept if raw_name(line) not in named]
 
 
 def _learn_request(line: bytes) -> tuple[_Role, bytes]:
@@ -407,7 +342,7 @@ def _learn_request(line: bytes) -> tuple[_Role, bytes]:
     if valid_name(name) is None:
         raise LocalReply(400, Reason.BAD_REQUEST, "malformed field name", close=True)
     lower = name.lower()
-    if lower in CLAIMS or lower.startswith(_CLAIM_PREFIXES):
+    if is_claim(lower):
         role = _CLAIM
     elif b"_" in lower:
         role = _DROP

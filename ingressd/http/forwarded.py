@@ -15,7 +15,8 @@ from typing import NamedTuple
 from ingressd.errors import LocalReply
 from ingressd.http.authority import split_port
 from ingressd.http.edited_lines import EditedLines
-from ingressd.http.fields import RequestFields, line_name
+from ingressd.http.field_rules import line_name
+from ingressd.http.fields import RequestFields
 
 _HOPS = 64
 """How many proxies back a client is looked for."""

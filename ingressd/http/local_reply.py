@@ -12,7 +12,7 @@ import time
 from http import HTTPStatus
 
 from ingressd.errors import LocalReply
-from ingressd.http.fields import valid_name, valid_value
+from ingressd.http.field_rules import valid_name, valid_value
 
 _TEXT = b"text/plain; charset=utf-8"
 _HTML = b"text/html; charset=utf-8"

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ingressd.filters.base import boolean
 from ingressd.filters.registry import ANNOTATIONS
+from ingressd.filters.values import boolean
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from ingressd.filters.base import items
 from ingressd.filters.header_values import headers
 from ingressd.filters.registry import ANNOTATIONS
+from ingressd.filters.values import items
 
 PREFIX = "ingressd.dev/"
 LINES = frozenset({"response-headers-set", "response-headers-add", "request-headers-set", "request-headers-add"})

@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 
 from tests.process.conftest import Backend, Launch
+from tests.process.lasting import World, lasting_world
 from tests.support.metrics import sample
-from tests.support.program import PATIENCE_S, ROOT, Program, running, until
+from tests.support.program import PATIENCE_S, ROOT, Program, until
 from tests.support.site import Site
 from tests.support.steady import Steady
 
@@ -33,27 +34,10 @@ def _until_logged(program: Program, words: str, times: int = 1) -> None:
 # Killed.
 
 
-class World:
-    """A program that many faults happen to, its site, and another backend for it."""
-
-    def __init__(self, program: Program, site: Site, two: Backend) -> None:
-        self.program = program
-        self.site = site
-        self.two = two
-
-
 @pytest.fixture(scope="module")
 def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    folder = tmp_path_factory.mktemp("lasting")
-    site = Site(folder / "site")
-    one, two = Backend("one"), Backend("two")
-    site.route("a.localhost", one)
-    try:
-        with running(folder / "log", str(site.folder)) as program:
-            yield World(program, site, two)
-    finally:
-        one.close()
-        two.close()
+    with lasting_world(tmp_path_factory.mktemp("lasting")) as world:
+        yield world
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.process.conftest import Backend, Launch
-from tests.support.program import PATIENCE_S, Program, running, until
+from tests.process.lasting import World, lasting_world
+from tests.support.program import PATIENCE_S, Program, until
 from tests.support.site import Site
 
 
@@ -25,28 +26,10 @@ def _alive(pid: int) -> bool:
     return state != "Z"
 
 
-class World:
-    """A program for all that it lives through, its site, and what is behind it."""
-
-    def __init__(self, program: Program, site: Site, one: Backend, two: Backend) -> None:
-        self.program = program
-        self.site = site
-        self.one = one
-        self.two = two
-
-
 @pytest.fixture(scope="module")
 def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    folder = tmp_path_factory.mktemp("lasting")
-    site = Site(folder / "site")
-    one, two = Backend("one"), Backend("two")
-    site.route("a.localhost", one)
-    try:
-        with running(folder / "log", str(site.folder)) as program:
-            yield World(program, site, one, two)
-    finally:
-        one.close()
-        two.close()
+    with lasting_world(tmp_path_factory.mktemp("lasting")) as world:
+        yield world
 
 
 @pytest.fixture

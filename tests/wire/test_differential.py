@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from ingressd.http.fields import CLAIMS, HOP_BY_HOP, NEVER_FORWARDED, connection_options
+from ingressd.http.field_rules import CLAIMS, HOP_BY_HOP, NEVER_FORWARDED, connection_options
 from ingressd.settings import Limits
 from tests.support.client import Client
 from tests.support.edge import Running, running, snapshot

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from ingressd.http.fields import FRAMING, HOP_BY_HOP, connection_options
+from ingressd.http.field_rules import FRAMING, HOP_BY_HOP, connection_options
 from ingressd.settings import Limits
 from tests.support.backend import Peer, backend
 from tests.support.client import Client

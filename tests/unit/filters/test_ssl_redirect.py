@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from ingressd.errors import Reason
-from ingressd.filters.base import Site, boolean
+from ingressd.filters.base import Site
 from ingressd.filters.registry import ANNOTATIONS, CHAIN
 from ingressd.filters.ssl_redirect import SPEC, SslRedirect
+from ingressd.filters.values import boolean
 
 
 @dataclass

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingressd.http.client_certificate import ClientCertificate
-from ingressd.http.fields import valid_value
+from ingressd.http.field_rules import valid_value
 
 _KEY = ec.generate_private_key(ec.SECP256R1())
 _NOW = datetime.now(UTC)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingressd.http.cookies import Attributes, set_cookie, valid_attribute, valid_name, values
-from ingressd.http.fields import valid_value
+from ingressd.http.field_rules import valid_value
 
 NOW = 1_700_000_000.0
 

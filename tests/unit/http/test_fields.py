@@ -10,18 +10,8 @@ from hypothesis import strategies as st
 
 from ingressd.errors import LocalReply, Reason
 from ingressd.http import fields as module
-from ingressd.http.fields import (
-    CLAIMS,
-    HOP_BY_HOP,
-    NEVER_FORWARDED,
-    RequestFields,
-    ResponseFields,
-    connection_options,
-    request_fields,
-    response_fields,
-    valid_name,
-    valid_value,
-)
+from ingressd.http.field_rules import CLAIMS, HOP_BY_HOP, NEVER_FORWARDED, connection_options, valid_name, valid_value
+from ingressd.http.fields import RequestFields, ResponseFields, request_fields, response_fields
 
 Raw = Sequence[tuple[bytes, bytes]]
 
