@@ -94,6 +94,9 @@ def _requests(pieces: list[bytes]) -> Outcome:
             return None
         said = head.block.fields
         framing = request_framing(head.minor, said)
+        if head.host is not None:
+            assert head.host[1] == canonical_host(head.host[0].encode("ascii")), "another host"
+            assert said.host is None, "two hosts"
         host, target = said.host if head.host is None else head.host[0].encode("ascii"), head.target
         if not target.startswith("/") and target != "*":
             _, authority, target = split_absolute(target)
@@ -101,9 +104,6 @@ def _requests(pieces: list[bytes]) -> Outcome:
         canonical_host(host or b"")
         if target != "*":
             canonicalise(target)
-        if head.host is not None:
-            assert head.host[1] == canonical_host(host or b""), "another host"
-            assert said.host is None, "two hosts"
         assert head.path in {"", canonicalise(target)[0] if target != "*" else ""}, "another path"
         understood = (head.method, head.target, head.minor, tuple(head.lines), said.kept_bytes, str(framing))
         return understood, body_decoder(framing, _LIMITS, request=True)
