@@ -46,11 +46,10 @@ class _Times:
 class _Series:
     """What was counted of one route."""
 
-    __slots__ = ("answers", "durations", "labels", "ok", "route", "upstream_durations")
+    __slots__ = ("answers", "durations", "ok", "owner", "upstream_durations")
 
-    def __init__(self, labels: Labels, durations: _Times, upstream_durations: _Times) -> None:
-        self.labels = labels
-        self.route: Route | None = None
+    def __init__(self, owner: WorkerStats, durations: _Times, upstream_durations: _Times) -> None:
+        self.owner = owner
         self.ok = 0
         """Answers of endpoints with status 200: nearly all."""
         self.answers: dict[tuple[int, str], int] = {}
@@ -59,13 +58,13 @@ class _Series:
 
 
 class WorkerStats:
-    """Counters and gauges of a worker. `finished` costs about 1 us: dicts by route id, lists by bucket."""
+    """Counters and gauges of a worker. `finished` costs about 1 us, also among 100,000 routes: each has its own."""
 
     __slots__ = (
         "_all",
-        "_by_route",
         "_other",
         "_room",
+        "_unrouted",
         "accept_pauses_total",
         "access_log_dropped_total",
         "bytes_in_total",
@@ -106,16 +105,16 @@ class WorkerStats:
         self.filter_events: dict[str, int] = {}
         """What filters count, by their words for it."""
         self._room = SERIES
-        self._other = _Series(OTHER, _Times(), _Times())
-        unrouted = _Series(UNROUTED, _Times(), _Times())
-        self._all: dict[Labels, _Series] = {UNROUTED: unrouted, OTHER: self._other}
-        self._by_route: dict[str, _Series] = {"": unrouted}
+        self._other = _Series(self, _Times(), _Times())
+        self._unrouted = _Series(self, _Times(), _Times())
+        self._all: dict[Labels, _Series] = {UNROUTED: self._unrouted, OTHER: self._other}
 
     def finished(self, entry: Entry) -> None:
         """Count one request that has ended."""
         route = entry.route
-        series = self._by_route.get("" if route is None else route.id)
-        if series is None or series.route is not route:
+        series: _Series | None = self._unrouted if route is None else route.tally
+        if series is None or series.owner is not self:
+            assert route is not None
             series = self._find(route)
         if entry.status == _OK and not entry.reason:
             series.ok += 1
@@ -175,10 +174,8 @@ class WorkerStats:
             "filter_events": dict(self.filter_events),
         }
 
-    def _find(self, route: Route | None) -> _Series:
+    def _find(self, route: Route) -> _Series:
         """The series of a route that is new, or that came anew with a reload."""
-        if route is None:
-            return self._all[UNROUTED]
         labels = (route.host, route.id, route.namespace, route.ingress, route.service)
         series = self._all.get(labels)
         if series is None:
@@ -188,10 +185,9 @@ class WorkerStats:
             other = self._other
             timed = len(self._all) - 2 < TIMED_ROUTES
             series = self._all[labels] = _Series(
-                labels, _Times() if timed else other.durations, _Times() if timed else other.upstream_durations
+                self, _Times() if timed else other.durations, _Times() if timed else other.upstream_durations
             )
-        series.route = route
-        self._by_route[route.id] = series
+        object.__setattr__(route, "tally", series)
         return series
 
     def _first(self, series: _Series, answer: tuple[int, str]) -> None:

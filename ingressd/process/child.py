@@ -28,9 +28,9 @@ ALLOCATOR = {
     "MALLOC_TOP_PAD_": str(1024**2),
     "MALLOC_MMAP_THRESHOLD_": str(4 * 1024**2),
 }
-"""glibc's malloc keeps so many bytes for the next piece of a body, instead of giving a quarter of a mebibyte back to the
-kernel after each: a third of what a response of 1 MiB costs was the page faults of getting it again. See mallopt(3);
-another C library does not read them, and those that the operator has set count instead."""
+"""glibc's malloc keeps so many bytes for the next piece of a body, instead of giving a quarter of a mebibyte back to
+the kernel after each: a third of what a response of 1 MiB costs was the page faults of getting it again. See
+mallopt(3); another C library does not read them, and those that the operator has set count instead."""
 
 
 class Backoff:

@@ -1,66 +1,97 @@
 """HostIndex: the paths of one host, so arranged that a lookup costs the same for two routes and for ten thousand.
 
 In: a VirtualHost. Out: the Route for a canonical path. Its cost is bounded by the longest rule of the host, never by
-what a client sends.
+what a client sends. How paths are arranged is a matter of the paths alone: hosts that have the same share it.
 """
 
 from __future__ import annotations
 
-import sys
+import weakref
+from collections.abc import Iterable
 
 from ingressd.routing.paths import prefix_key
 from ingressd.routing.trace import Trace
 from ingressd.table.route import EXACT, Route, VirtualHost
 
+_SHARED_ROUTES = 32
+"""A host with more is alike to no other."""
+
+
+class _Arrangement:
+    """Exact paths in one dict, Prefix paths in another, whose keys are tried from the longest to the root.
+
+    Their values are places among the routes.
+    """
+
+    __slots__ = ("__weakref__", "exact", "longest", "prefixes", "root")
+
+    def __init__(self, rules: Iterable[tuple[bool, str]]) -> None:
+        """`rules`: whether it is exact, and the path."""
+        exacts: dict[str, int] = {}
+        self.prefixes: dict[str, int] = {}
+        # The longest first, then in the order of the host: `/foo/` comes before `/foo`, which takes the same requests.
+        for place, (exact, path) in sorted(enumerate(rules), key=lambda rule: -len(rule[1][1])):
+            if exact:
+                exacts.setdefault(path, place)
+            else:
+                self.prefixes.setdefault(prefix_key(path), place)
+        self.exact = exacts or None
+        self.root = self.prefixes.pop("", None)
+        self.longest = max(map(len, self.prefixes), default=0)
+
+
+_arrangements: weakref.WeakValueDictionary[tuple[tuple[bool, str], ...], _Arrangement] = weakref.WeakValueDictionary()
+"""With fifty thousand hosts, what all of them have is in the processor's cache."""
+
 
 class HostIndex:
-    """Exact paths in one dict, Prefix paths in another, whose keys are tried from the longest to the root."""
+    """The routes of a host in its order, and how its paths are arranged."""
 
-    __slots__ = ("_exact", "_longest", "_prefixes", "_root", "default", "virtual_host")
+    __slots__ = ("_arrangement", "_routes", "default", "virtual_host")
 
     def __init__(self, virtual_host: VirtualHost) -> None:
         self.virtual_host = virtual_host
         self.default = virtual_host.default
-        exact: dict[str, Route] = {}
-        self._prefixes: dict[str, Route] = {}
-        # The longest first, then in the order of the host: `/foo/` comes before `/foo`, which takes the same requests.
-        for route in sorted(virtual_host.routes, key=lambda route: -len(route.path)):
-            if route.path_type == EXACT:
-                exact.setdefault(route.path, route)
-            else:
-                # The hosts share their keys: what all of them have is in the processor's cache.
-                self._prefixes.setdefault(sys.intern(prefix_key(route.path)), route)
-        self._exact = exact or None
-        self._root = self._prefixes.pop("", None)
-        self._longest = max(map(len, self._prefixes), default=0)
+        self._routes = routes = virtual_host.routes
+        rules = tuple((route.path_type == EXACT, route.path) for route in routes)
+        arrangement = _arrangements.get(rules) if len(rules) <= _SHARED_ROUTES else None
+        if arrangement is None:
+            arrangement = _Arrangement(rules)
+            if len(rules) <= _SHARED_ROUTES:
+                _arrangements[rules] = arrangement
+        self._arrangement = arrangement
 
     def __repr__(self) -> str:
         return f"<HostIndex {self.virtual_host.name or '*'} {len(self.virtual_host.routes)} routes>"
 
     def match(self, path: str, trace: Trace | None = None) -> Route | None:
         """The route that takes `path`; defaults are the caller's. A trace also gets those that come after it."""
+        arrangement, routes = self._arrangement, self._routes
+        route: Route | None = None
         if trace is not None:
             trace.paths_of(self.virtual_host, path)
-        route = None if self._exact is None else self._exact.get(path)
-        if route is not None:
-            if trace is None:
-                return route
-            trace.takes(route)
-        if self._longest:
+        if arrangement.exact is not None:
+            place = arrangement.exact.get(path)
+            if place is not None:
+                if trace is None:
+                    return routes[place]
+                trace.takes(route := routes[place])
+        if arrangement.longest:
             # A rule of N characters is decided by the first N + 1.
-            head = path[: self._longest + 1]
+            head = path[: arrangement.longest + 1]
             end = len(head)
+            prefixes = arrangement.prefixes
             while end > 0:
-                prefix = self._prefixes.get(head[:end])
-                if prefix is not None:
+                place = prefixes.get(head[:end])
+                if place is not None:
                     if trace is None:
-                        return prefix
-                    trace.takes(prefix)
-                    route = route or prefix
+                        return routes[place]
+                    trace.takes(routes[place])
+                    route = route or routes[place]
                 end = head.rfind("/", 0, end)
-        if self._root is not None:
+        if arrangement.root is not None:
             if trace is None:
-                return self._root
-            trace.takes(self._root)
-            route = route or self._root
+                return routes[arrangement.root]
+            trace.takes(routes[arrangement.root])
+            route = route or routes[arrangement.root]
         return route

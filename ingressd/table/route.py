@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ingressd.table.client_trust import ClientTrust
@@ -53,6 +53,8 @@ class Route:
     """It is there for its alternatives only: what none of them takes goes to the next shorter path."""
     expressions: tuple[Expression, ...] = ()
     """Of a REGEX path: what one of them takes, the route takes."""
+    tally: Any = field(default=None, init=False, repr=False, compare=False)
+    """Not of its value: where the process that serves it counts its requests (observe/stats.py)."""
 
     def each(self) -> Iterator[Route]:
         """The route and its alternatives, each once, in the order in which people look for them."""

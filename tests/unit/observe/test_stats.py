@@ -38,6 +38,14 @@ def test_requests_are_counted_by_route_status_and_reason() -> None:
     }
 
 
+def test_two_that_count_the_same_route_do_not_count_for_each_other() -> None:
+    one, other = WorkerStats(), WorkerStats()
+    for counted in (one, other, one):
+        counted.finished(Ended())
+    assert _requests(one.export()) == {(*LABELS, 200, ""): 2}
+    assert _requests(other.export()) == {(*LABELS, 200, ""): 1}
+
+
 def test_a_client_cannot_make_a_series() -> None:
     counted = WorkerStats()
     for number in range(100):

@@ -10,6 +10,7 @@ import pytest
 from ingressd.process.link import Begin, End, Part
 from ingressd.process.transfer import PART_WEIGHT, Assembly, differs, full, parts
 from ingressd.table.endpoint import Endpoint
+from ingressd.table.policy import DEFAULT_POLICY
 from ingressd.table.pool import Pool
 from ingressd.table.route import PREFIX, Route, VirtualHost
 from ingressd.table.snapshot import Delta, Snapshot, diff
@@ -47,6 +48,25 @@ def test_a_full_snapshot_arrives_equal() -> None:
     assert snapshot == sent
     assert (delta.base, delta.generation) == (0, 5)
     assert set(delta.hosts) == set(sent.hosts)
+
+
+def test_what_routes_have_in_common_is_one_object_whichever_part_it_came_in() -> None:
+    sent = _snapshot(1, hosts=1000)
+    snapshot, _ = _carry(full(sent), Snapshot())
+    routes = [route for host in snapshot.hosts.values() for route in host.routes]
+    assert len({id(route.policy) for route in routes}) == 1
+    assert len({id(route.pool) for route in routes}) == 1
+    assert snapshot == sent
+
+
+def test_routes_that_decide_otherwise_keep_what_they_decide() -> None:
+    sent = _snapshot(1, hosts=1)
+    host = sent.hosts["h0.example"]
+    other = replace(host.routes[0], pool="q", policy=replace(DEFAULT_POLICY, tries=1))
+    sent = replace(sent, hosts={**sent.hosts, "other.example": VirtualHost("other.example", (other,))})
+    snapshot, _ = _carry(full(sent), Snapshot())
+    assert snapshot.hosts["other.example"].routes == (other,)
+    assert snapshot.hosts["h0.example"].routes == host.routes
 
 
 def test_a_large_snapshot_goes_in_small_parts() -> None:

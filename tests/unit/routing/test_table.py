@@ -138,6 +138,16 @@ def test_a_wildcard_of_two_labels_takes_nothing_else() -> None:
     assert table.match("a.bar.foo.com", "/") is not None
 
 
+def test_hosts_with_the_same_paths_lead_to_routes_of_their_own() -> None:
+    rules = [("/a", EXACT), ("/a", PREFIX), ("/", PREFIX)]
+    table = _table(*(_host(name, *rules) for name in ("a.example", "b.example")))
+    for host in ("a.example", "b.example"):
+        for path, rule in (("/a", ("/a", EXACT)), ("/a/b", ("/a", PREFIX)), ("/b", ("/", PREFIX))):
+            route = table.match(host, path)
+            assert route is not None
+            assert (route.host, route.path, route.path_type) == (host, *rule)
+
+
 def test_a_host_is_chosen_before_its_paths() -> None:
     table = _table(_host("www.foo.com", ("/a", P)), _host("*.foo.com", ("/", P)), _host(ANY_HOST, ("/", P)))
     assert table.match("www.foo.com", "/b") is None
