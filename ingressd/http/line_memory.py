@@ -19,6 +19,8 @@ START_BYTES = 256
 BLOCKS = 1024
 BLOCK_BYTES = 2048
 """What a browser sends without long cookies."""
+DATED_BLOCKS = 256
+"""Of heads with a Date, which are the same for a second: more would only take a quarter of an hour to fill 2 MiB."""
 
 S = TypeVar("S")
 B = TypeVar("B")
@@ -27,9 +29,10 @@ B = TypeVar("B")
 class LineMemory(Generic[S, B]):
     """All is forgotten when there is too much: clients choose what they send."""
 
-    __slots__ = ("blocks", "lines", "starts")
+    __slots__ = ("_most_blocks", "blocks", "lines", "starts")
 
-    def __init__(self) -> None:
+    def __init__(self, most_blocks: int = BLOCKS) -> None:
+        self._most_blocks = most_blocks
         self.lines: set[bytes] = set()
         """Field lines, without their ends."""
         self.starts: dict[bytes, S] = {}
@@ -52,7 +55,7 @@ class LineMemory(Generic[S, B]):
 
     def learn_block(self, raw: bytes, block: B) -> None:
         """These fields say that."""
-        if len(self.blocks) >= BLOCKS:
+        if len(self.blocks) >= self._most_blocks:
             self.blocks.clear()
         if len(raw) <= BLOCK_BYTES:
             self.blocks[raw] = block
