@@ -6,16 +6,16 @@ written. What a Pool is made of is for pools.py.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
-from operator import is_not
 from typing import NamedTuple
 
 from ingressd.compile.kept import Kept
 from ingressd.compile.made import BACKEND_RESOURCE, SERVICE_MISSING, Made, PoolName, Refusal
 from ingressd.compile.pools import APP_PROTOCOL_UNSUPPORTED, PoolMaker
 from ingressd.compile.rules import Fragment
+from ingressd.compile.series import Line
 from ingressd.compile.service_names import NEAR_NAMES, ServiceNames
 from ingressd.discovery.base import Query
 from ingressd.errors import Fault, Severity
@@ -49,7 +49,7 @@ class Backends:
 class _Run:
     """What a run has made, and of what."""
 
-    def __init__(self, maker: PoolMaker, fragments: Sequence[Fragment], operators_own: PoolName | None) -> None:
+    def __init__(self, maker: PoolMaker, fragments: tuple[Fragment, ...], operators_own: PoolName | None) -> None:
         self.maker = maker
         self.fragments = fragments
         self.operators_own = operators_own
@@ -62,9 +62,9 @@ class _Run:
         self.refused: dict[PoolName, Refusal] = {}
         self.backends = Backends()
 
-    def after(self, maker: PoolMaker) -> _Run:
-        """The next one, of the same fragments: what was handed out stays as it is."""
-        run = _Run(maker, self.fragments, self.operators_own)
+    def after(self, maker: PoolMaker, fragments: tuple[Fragment, ...]) -> _Run:
+        """The next one, of fragments with the same backends: what was handed out stays as it is."""
+        run = _Run(maker, fragments, self.operators_own)
         run.made, run.by_service, run.asking = self.made, self.by_service, self.asking
         run.told, run.refused = dict(self.told), self.refused
         last = self.backends
@@ -118,7 +118,7 @@ class BackendMemory:
 
 
 def compile_backends(
-    fragments: Sequence[Fragment],
+    fragments: Line[Fragment],
     operators_own: PoolName | None,
     streams: tuple[PoolName, ...],
     maker: PoolMaker,
@@ -141,7 +141,7 @@ def compile_backends(
     refused = run.refused
     if refused:
         hints = _Hints(refused, services, memory)
-        faults += _ingress_faults(fragments, refused, hints, memory)
+        faults += _ingress_faults(fragments.now, refused, hints, memory)
         if operators_own in refused:
             refusal, hint = refused[operators_own], hints.of(operators_own, by_ingress=False)
             faults.append(Fault(Severity.ERROR, refusal.code, "", "", "", OPERATOR, 0, 0, refusal.problem, hint))
@@ -150,17 +150,17 @@ def compile_backends(
 
 def _whole(
     before: _Run | None,
-    fragments: Sequence[Fragment],
+    fragments: Line[Fragment],
     operators_own: PoolName | None,
     streams: tuple[PoolName, ...],
     maker: PoolMaker,
 ) -> _Run:
     wanted: dict[PoolName, object] = {}
-    for fragment in fragments:
+    for fragment in fragments.now:
         wanted.update(fragment.backends)
     if operators_own is not None:
         wanted.setdefault(operators_own)
-    run = _Run(maker, fragments, operators_own)
+    run = _Run(maker, fragments.now, operators_own)
     run.streams = streams
     at_layer_7 = run.backends.requests = frozenset(wanted)
     wanted.update(dict.fromkeys(name for name in streams if name not in at_layer_7))
@@ -173,15 +173,16 @@ def _whole(
 
 def _edited(
     before: _Run,
-    fragments: Sequence[Fragment],
+    fragments: Line[Fragment],
     operators_own: PoolName | None,
     streams: tuple[PoolName, ...],
     maker: PoolMaker,
 ) -> _Run | None:
-    """The run before with what was edited since, at that cost; None = routes were, or a backend that is refused."""
-    if operators_own != before.operators_own or len(fragments) != len(before.fragments):
+    """The run before with what was edited since, at that cost; None = routes need other pools, or a refused one was."""
+    now, then, where = fragments.since(before.fragments)
+    if where is None or operators_own != before.operators_own:
         return None
-    if any(map(is_not, fragments, before.fragments)):
+    if any(list(then[place].backends) != list(now[place].backends) for place in where):
         return None
     came, gone = _apart(before.streams, streams)
     looked_at = dict.fromkeys(before.asking if maker.answers_differ(before.maker) else ())
@@ -189,7 +190,7 @@ def _edited(
         looked_at.update(dict.fromkeys(before.by_service.get(service, ())))
     if not before.refused.keys().isdisjoint((*looked_at, *gone)):
         return None
-    run = before.after(maker)
+    run = before.after(maker, now)
     run.streams = streams
     for name in gone:
         if name not in run.backends.requests:

@@ -64,8 +64,7 @@ def compile_tls(
     """Walk spec.tls of the Ingresses in their order; the first to name a host decides about it."""
     compiler = _TlsCompiler(resources, options, previous, faults, kept)
     for ingress in ingresses:
-        if ingress.object.spec.tls:
-            compiler.take(ingress)
+        compiler.take(ingress)
     compiler.finish()
     return compiler.table
 

@@ -6,11 +6,12 @@ In: Ingresses and IngressClasses. Out: those that are ours, the older first; a n
 from __future__ import annotations
 
 from collections.abc import Iterable
-from operator import itemgetter
+from itertools import chain
+from operator import attrgetter
 from typing import NamedTuple
 
-from ingressd.compile.kept import Kept
 from ingressd.compile.options import CompileOptions
+from ingressd.compile.series import Line, Series
 from ingressd.errors import Fault, Severity
 from ingressd.model.ingress import CLASS_ANNOTATION, Ingress
 from ingressd.model.ingress_class import IngressClass
@@ -39,21 +40,35 @@ class Judged(NamedTuple):
     faults: tuple[Fault, ...]
 
 
-def served_ingresses(
-    resources: ResourceSet, options: CompileOptions, faults: list[Fault], kept: Kept[Resource[Ingress], Judged]
-) -> tuple[Resource[Ingress], ...]:
-    """Ours, in the total order: creationTimestamp, namespace, name, file, line.
+class ClassMemory:
+    """What the last run found, of the same IngressClasses and options."""
 
-    `kept` must be of the same IngressClasses and options.
-    """
-    classes = _Classes(resources.classes, options, faults)
-    served: list[tuple[Precedence, Resource[Ingress]]] = []
-    for ingress in resources.ingresses:
-        judged = kept.keep(ingress, kept.before(ingress) or _judged(ingress, classes))
-        faults += judged.faults
-        if judged.serves:
-            served.append((judged.precedence, ingress))
-    return tuple(ingress for _, ingress in sorted(served, key=itemgetter(0)))
+    def __init__(self) -> None:
+        self.judged: Series[Resource[Ingress], Judged] = Series()
+        self.served: tuple[Resource[Ingress], ...] = ()
+        self.place_of: dict[int, int] = {}
+        """By the place among all Ingresses, the one among those that are served."""
+        self.faults: tuple[Fault, ...] = ()
+
+
+def served_ingresses(
+    resources: ResourceSet, options: CompileOptions, faults: list[Fault], memory: ClassMemory
+) -> Line[Resource[Ingress]]:
+    """Ours, in the total order: creationTimestamp, namespace, name, file, line."""
+    ingresses, classes = resources.ingresses, _Classes(resources.classes, options, faults)
+    judged = memory.judged.of(Line.of(memory.judged.keys, ingresses), lambda ingress: _judged(ingress, classes))
+    before = memory.served
+    if judged.where is not None and all(judged.now[place] == judged.before[place] for place in judged.where):
+        new_of = {memory.place_of[place]: ingresses[place] for place in judged.where if judged.now[place].serves}
+        served = Line.edited(before, new_of)
+    else:
+        order = sorted((each.precedence, place) for place, each in enumerate(judged.now) if each.serves)
+        memory.place_of = {place: number for number, (_, place) in enumerate(order)}
+        memory.faults = tuple(chain.from_iterable(map(attrgetter("faults"), judged.now)))
+        served = Line.of(before, tuple(ingresses[place] for _, place in order))
+    memory.served = served.now
+    faults += memory.faults
+    return served
 
 
 def _judged(ingress: Resource[Ingress], classes: _Classes) -> Judged:

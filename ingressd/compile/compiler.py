@@ -15,17 +15,18 @@ from typing import TypeVar
 from ingressd.compile.backends import BackendMemory, compile_backends
 from ingressd.compile.canaries import Need
 from ingressd.compile.certificates import compile_tls
-from ingressd.compile.classes import Judged, served_ingresses
+from ingressd.compile.classes import ClassMemory, served_ingresses
 from ingressd.compile.client_auth import guard_hosts
 from ingressd.compile.compilation import Compilation
 from ingressd.compile.extra_hosts import add_extra_hosts
-from ingressd.compile.hosts import Assembled, assemble, last_resort, with_needs
+from ingressd.compile.hosts import HostMemory, assemble, last_resort, with_needs
 from ingressd.compile.kept import Kept
 from ingressd.compile.loops import LoopMemory, without_loops
 from ingressd.compile.options import Certificates, CompileOptions
 from ingressd.compile.passthrough import pass_hosts
 from ingressd.compile.pools import PoolMaker
 from ingressd.compile.rules import RuleMemory, read_rules
+from ingressd.compile.series import Those
 from ingressd.compile.slices import unused
 from ingressd.compile.streams import StreamMemory, compile_streams
 from ingressd.discovery.base import Answer, Query
@@ -61,10 +62,11 @@ class _Memory:
     ) -> None:
         self.options = options
         self.classes = classes
-        self.judged: Kept[Resource[Ingress], Judged] = Kept()
+        self.served = ClassMemory()
+        self.secured: Those[Resource[Ingress]] = Those(lambda ingress: ingress.object.spec.tls)
         self.secrets: Kept[Resource[Secret], Certificate | Fault] = Kept()
         self.rules = RuleMemory()
-        self.hosts: Kept[str, Assembled] = Kept()
+        self.hosts = HostMemory()
         self.backends = BackendMemory()
         self.loops = LoopMemory()
         self.tidy: ResourceSet | None = None
@@ -73,8 +75,8 @@ class _Memory:
 
     def turn(self) -> None:
         """A run begins."""
-        for kept in (self.judged, self.secrets, self.rules, self.hosts, self.backends):
-            kept.turn()
+        self.secrets.turn()
+        self.backends.turn()
 
 
 class Compiler:
@@ -96,21 +98,26 @@ class Compiler:
         decided = memory.options
         faults: list[Fault] = list(unused(resources, memory.tidy))
         memory.tidy = None if faults or any(each.kind == "Service" for each in resources.faults) else resources
-        ingresses = served_ingresses(resources, decided, faults, memory.judged)
+        ingresses = served_ingresses(resources, decided, faults, memory.served)
         # Certificates expire, and the one before may have to be served: they are looked at anew each time.
-        tls = compile_tls(ingresses, resources, options, previous, faults, memory.secrets)
-        fragments = read_rules(ingresses, resources, tls, decided, faults, memory.rules)
+        tls = compile_tls(memory.secured.of(ingresses), resources, options, previous, faults, memory.secrets)
+        fragments, further = read_rules(ingresses, resources, tls, decided, faults, memory.rules)
         needs: list[Need] = []
         hosts = assemble(fragments, before.hosts, faults, memory.hosts, needs, decided.regex_scope)
-        default, operators_own = last_resort(fragments, decided, faults)
-        pass_hosts(fragments, hosts, before.hosts, faults)
-        default = guard_hosts(fragments, hosts, default, before.hosts, faults)
-        add_extra_hosts(fragments, hosts, before.hosts, tls, decided.redirect_status, faults)
+        default, operators_own = last_resort(further, decided, faults)
+        pass_hosts(fragments.now, further, hosts, before.hosts, faults)
+        default = guard_hosts(further, hosts, default, before.hosts, faults)
+        add_extra_hosts(further, hosts, before.hosts, tls, decided.redirect_status, faults)
         streams = compile_streams(resources.services, decided, faults, memory.streams)
         maker = PoolMaker(resources, answers, decided)
-        fragments = with_needs(fragments, needs)
         backends = compile_backends(
-            fragments, operators_own, streams.pools, maker, resources.services, faults, memory.backends
+            with_needs(fragments, needs),
+            operators_own,
+            streams.pools,
+            maker,
+            resources.services,
+            faults,
+            memory.backends,
         )
         pools = without_loops(
             backends.pools, backends.requests, streams.listeners, resources, options, faults, memory.loops

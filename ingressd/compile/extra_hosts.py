@@ -44,14 +44,13 @@ def add_extra_hosts(
 
     `status` is that of redirects.
     """
-    ruled = frozenset(hosts)
-    # A host that has nothing to serve needs no further name, and could lead none of its requests anywhere.
-    serving = {name for name, host in hosts.items() if host.routes or host.default is not None}
     given: dict[str, _Wish] = {}
     for wish in _wishes(fragments):
-        if wish.part.host not in serving:
+        # A host that has nothing to serve needs no further name, and could lead none of its requests anywhere.
+        host = hosts.get(wish.part.host)
+        if host is None or not (host.routes or host.default is not None):
             continue
-        if wish.name in ruled:
+        if wish.name in hosts:
             why = f"{wish.name} has rules of its own"
         else:
             first = given.setdefault(wish.name, wish)

@@ -11,11 +11,11 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from ingressd.compile.canaries import Need, Own, Place
-from ingressd.compile.kept import Kept
 from ingressd.compile.made import PoolName, operators_pool
 from ingressd.compile.options import CompileOptions
 from ingressd.compile.regex_paths import in_their_mode
 from ingressd.compile.rules import DEFAULT_LOC, Fragment, HostPart, Taken
+from ingressd.compile.series import Line
 from ingressd.errors import Fault, Severity
 from ingressd.model.ingress import Ingress
 from ingressd.model.resource import Resource
@@ -34,33 +34,89 @@ class Assembled(NamedTuple):
     faults: tuple[Fault, ...]
     needs: tuple[Need, ...] = ()
 
+    @property
+    def tells(self) -> bool:
+        """Whether there is anything to say of it."""
+        return bool(self.faults or self.needs)
+
+
+class HostMemory:
+    """What the last run made, of the same options."""
+
+    def __init__(self) -> None:
+        self.fragments: tuple[Fragment, ...] = ()
+        self.assembled: dict[str, Assembled] = {}
+        """All hosts, in the order in which they come first."""
+        self.telling: dict[str, Assembled] = {}
+        """Those with faults or needs."""
+        self.hosts: dict[str, VirtualHost] = {}
+        """Those that are served."""
+        self.known: tuple[Mapping[str, VirtualHost], ...] = ()
+        """Hosts in which the objects of `hosts` have been looked for."""
+
 
 def assemble(
-    fragments: Iterable[Fragment],
+    fragments: Line[Fragment],
     before: Mapping[str, VirtualHost],
     faults: list[Fault],
-    kept: Kept[str, Assembled],
+    memory: HostMemory,
     needs: list[Need],
     regex_scope: str,
 ) -> dict[str, VirtualHost]:
     """The hosts; those that stayed the same are the very objects of `before`. `needs`: what their canaries need."""
+    edited = _edited(fragments, memory, regex_scope) if any(before is each for each in memory.known) else None
+    if edited is None:
+        memory.assembled = edited = _all(fragments.now, memory.assembled, regex_scope)
+        memory.hosts = {}
+    else:
+        memory.assembled.update(edited)
+    for name, made in edited.items():
+        if made.host is not None:
+            known = before.get(name)
+            same = known is made.host or known == made.host
+            memory.hosts[name] = known if known is not None and same else made.host
+    if edited is memory.assembled or any(name in memory.telling or made.tells for name, made in edited.items()):
+        memory.telling = {name: made for name, made in memory.assembled.items() if made.tells}
+    memory.fragments = fragments.now
+    for made in memory.telling.values():
+        faults += made.faults
+        needs += made.needs
+    hosts = dict(memory.hosts)
+    memory.known = (before, hosts)
+    return hosts
+
+
+def _all(fragments: Iterable[Fragment], known: Mapping[str, Assembled], regex_scope: str) -> dict[str, Assembled]:
     parts: dict[str, list[HostPart]] = {}
     for fragment in fragments:
         for part in fragment.hosts:
             parts.setdefault(part.host, []).append(part)
-    hosts: dict[str, VirtualHost] = {}
+    assembled: dict[str, Assembled] = {}
     for name, own in parts.items():
-        made = kept.before(name)
-        if made is None or made.parts != own:
-            made = _assembled(name, own, regex_scope)
-        kept.keep(name, made)
-        faults += made.faults
-        needs += made.needs
-        if made.host is None:
-            continue
-        known = before.get(name)
-        hosts[name] = known if known is not None and (known is made.host or known == made.host) else made.host
-    return hosts
+        made = known.get(name)
+        assembled[name] = _assembled(name, own, regex_scope) if made is None or made.parts != own else made
+    return assembled
+
+
+def _edited(fragments: Line[Fragment], memory: HostMemory, regex_scope: str) -> dict[str, Assembled] | None:
+    """The hosts of which anything else is said than before; None = there may be other ones, or in another order."""
+    now, before, where = fragments.since(memory.fragments)
+    if where is None:
+        return None
+    new_of: dict[HostPart, HostPart] = {}
+    for place in where:
+        old, new = before[place].hosts, now[place].hosts
+        if [part.host for part in old] != [part.host for part in new]:
+            return None
+        new_of.update(zip(old, new, strict=True))
+    edited: dict[str, Assembled] = {}
+    for name in {part.host for part in new_of}:
+        known = memory.assembled[name]
+        made = _assembled(name, [new_of.get(part, part) for part in known.parts], regex_scope)
+        if (made.host is None) != (known.host is None):
+            return None
+        edited[name] = made
+    return edited
 
 
 def last_resort(
@@ -86,7 +142,7 @@ def last_resort(
     return candidates[0].default, None
 
 
-def with_needs(fragments: list[Fragment], needs: Sequence[Need]) -> list[Fragment]:
+def with_needs(fragments: Line[Fragment], needs: Sequence[Need]) -> Line[Fragment]:
     """The fragments, with the pools that their canaries need."""
     if not needs:
         return fragments
@@ -94,10 +150,12 @@ def with_needs(fragments: list[Fragment], needs: Sequence[Need]) -> list[Fragmen
     for need in needs:
         own = wanted.setdefault(id(need.ingress), {})
         own[need.pool] = tuple(dict.fromkeys((*own.get(need.pool, ()), need.loc)))
-    return [
-        replace(fragment, backends=wanted[id(fragment.ingress)]) if id(fragment.ingress) in wanted else fragment
-        for fragment in fragments
-    ]
+    return Line(
+        tuple(
+            replace(fragment, backends=wanted[id(fragment.ingress)]) if id(fragment.ingress) in wanted else fragment
+            for fragment in fragments.now
+        )
+    )
 
 
 def _assembled(name: str, said: list[HostPart], regex_scope: str) -> Assembled:

@@ -56,10 +56,17 @@ def read_passthrough(
 
 
 def pass_hosts(
-    fragments: Sequence[Fragment], hosts: dict[str, VirtualHost], before: Mapping[str, VirtualHost], faults: list[Fault]
+    fragments: Iterable[Fragment],
+    asking: Iterable[Fragment],
+    hosts: dict[str, VirtualHost],
+    before: Mapping[str, VirtualHost],
+    faults: list[Fault],
 ) -> None:
-    """Change the hosts whose oldest Ingress asks for it; those that stayed the same are of `before`."""
-    wanted = {host for fragment in fragments for host in fragment.passthrough}
+    """Change the hosts whose oldest Ingress asks for it; those that stayed the same are of `before`.
+
+    All fragments that ask are among `asking`.
+    """
+    wanted = {host for fragment in asking for host in fragment.passthrough}
     if not wanted:
         return
     for name, parts in _by_host(fragments, wanted).items():

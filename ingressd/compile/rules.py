@@ -6,7 +6,7 @@ so that it stays as it is whatever happens to other Ingresses. What they make of
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 from urllib.parse import quote
@@ -15,12 +15,12 @@ from ingressd.compile.certificates import TlsTable
 from ingressd.compile.client_auth import ClientAuth, read_client_auth
 from ingressd.compile.conditions import canary_of, condition_of
 from ingressd.compile.expressions import regex_hosts, regex_route, regex_taken
-from ingressd.compile.kept import Kept
 from ingressd.compile.made import PoolName, operators_pool, pool_name
 from ingressd.compile.options import CompileOptions
 from ingressd.compile.passthrough import read_passthrough
 from ingressd.compile.policies import Chain, Policy, read_policy, site_of
 from ingressd.compile.references import References, Sought, holds
+from ingressd.compile.series import Line, Series, Those
 from ingressd.errors import Fault, LocalReply, Severity
 from ingressd.http.target import canonicalise
 from ingressd.model.ingress import Backend, Ingress, Path
@@ -100,39 +100,55 @@ class Fragment:
         """Whether it would be made the same again, with the same references."""
         return self.tls_anywhere == tls.has(ANY_HOST) and all(part.tls == tls.has(part.host) for part in self.hosts)
 
+    @property
+    def says_more(self) -> bool:
+        """Whether it is about anything but the routes of its hosts. Most are not."""
+        return bool(
+            self.faults
+            or self.references
+            or self.passthrough
+            or self.default is not None
+            or self.client_auth is not None
+            or any(part.aliases or part.www is not None for part in self.hosts)
+        )
+
+
+class Rules(NamedTuple):
+    """What all Ingresses say, in their order."""
+
+    fragments: Line[Fragment]
+    further: tuple[Fragment, ...]
+    """Those that say more than routes."""
+
 
 class RuleMemory:
     """What the last run made, of the same options."""
 
     def __init__(self) -> None:
-        self.fragments: Kept[Resource[Ingress], Fragment] = Kept()
+        self.fragments: Series[Resource[Ingress], Fragment] = Series()
+        self.further: Those[Fragment] = Those(lambda fragment: fragment.says_more)
         self.tls_hosts: frozenset[str] = frozenset()
         """With TLS on these, all of the fragments hold."""
 
-    def turn(self) -> None:
-        """A run begins."""
-        self.fragments.turn()
-
 
 def read_rules(
-    ingresses: Iterable[Resource[Ingress]],
+    ingresses: Line[Resource[Ingress]],
     resources: ResourceSet,
     tls: TlsTable,
     options: CompileOptions,
     faults: list[Fault],
     memory: RuleMemory,
-) -> list[Fragment]:
-    """The Fragment of each, in the same order."""
-    fragments: list[Fragment] = []
-    same_tls = memory.tls_hosts == tls.hosts
+) -> Rules:
+    """The Fragment of each."""
+    stale = {each.ingress for each in memory.further.found if not holds(each.references, resources)}
+    if memory.tls_hosts != tls.hosts:
+        stale.update(each.ingress for each in memory.fragments.values if not each.holds(tls))
+    fragments = memory.fragments.of(ingresses, lambda each: _RuleReader(each, resources, tls, options).read(), stale)
     memory.tls_hosts = frozenset(tls.hosts)
-    for ingress in ingresses:
-        fragment = memory.fragments.before(ingress)
-        if fragment is None or not (same_tls or fragment.holds(tls)) or not holds(fragment.references, resources):
-            fragment = _RuleReader(ingress, resources, tls, options).read()
-        fragments.append(memory.fragments.keep(ingress, fragment))
+    further = memory.further.of(fragments)
+    for fragment in further:
         faults += fragment.faults
-    return fragments
+    return Rules(fragments, further)
 
 
 class _RuleReader:

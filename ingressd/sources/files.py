@@ -10,9 +10,11 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import AsyncGenerator, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import AsyncGenerator, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
+from itertools import chain
+from operator import attrgetter
 
 from ingressd.collector import paused
 from ingressd.errors import Fault, Severity
@@ -25,6 +27,7 @@ from ingressd.sources.events import Events, Places
 from ingressd.sources.folders import Listing, list_files, shown
 from ingressd.sources.last_good import keep_last_good
 from ingressd.sources.yaml_values import Refused
+from ingressd.table.snapshot import edited
 
 EMPTIED_S = 1.0
 """`kubectl get -o yaml >FILE` empties the file first and writes it when the answer is there: a file that has just been
@@ -43,9 +46,15 @@ class _File:
     """Of the file as a whole; the documents have their own."""
     settled: bool = True
     """The signature tells this content from every other."""
+    told: tuple[Fault, ...] = field(init=False)
+    """The faults of the file and of its documents."""
 
+    def __post_init__(self) -> None:
+        self.told = (*self.faults, *chain.from_iterable(document.faults for document in self.documents))
 
-_State = tuple[tuple[Fault, ...], tuple[tuple[str, tuple[Fault, ...], tuple[Document, ...]], ...]]
+    def says(self, other: _File) -> bool:
+        """Whether the same comes of both."""
+        return self is other or (self.faults, self.documents) == (other.faults, other.documents)
 
 
 class FileSource:
@@ -57,12 +66,17 @@ class FileSource:
         self._events = events
         self._lock = threading.Lock()
         self._files: dict[str, _File] = {}
+        self._loaded: Mapping[str, Signature] = {}
+        """The signatures of the files."""
+        self._unsettled: tuple[str, ...] = ()
+        """Files whose signature is not to be relied on."""
         self._faults: tuple[Fault, ...] = ()
         """Those of the last Listing."""
+        self._told: tuple[Fault, ...] = ()
+        """The same, saying what is served in spite of them."""
         self._listing: Listing | None = None
         """What the last look found, of `load` or of `watch`."""
-        self._state: _State | None = None
-        self._set = ResourceSet()
+        self._set: ResourceSet | None = None
         self._announced: dict[str, Signature] | None = None
         """What the last news of `watch` was about."""
 
@@ -70,22 +84,18 @@ class FileSource:
         """Read what changed. `news_only`: as far as the last look of `watch` saw it, without another one."""
         with self._lock, paused():
             known = self._listing if news_only else None
-            listing = known or list_files(self._paths)
-            files, vanished = self._read(listing)
-            if vanished:
+            listing = known or self._listed()
+            files, read = self._read(listing)
+            if len(files) < len(listing.files):
                 # Swapped under our hands: what took its place is there by now.
-                listing = list_files(self._paths)
-                files, _ = self._read(listing)
+                listing = self._listed()
+                files, read = self._read(listing)
             self._listing = listing
-            faults = self._keep_unknown(listing, files)
-            self._files, self._faults = files, tuple(listing.faults)
-            state = (faults, tuple((path, file.faults, file.documents) for path, file in files.items()))
-            if state != self._state:
-                pairs = None if self._state is None else _replaced(self._state, state)
-                replaced = None if pairs is None else self._set.replaced(pairs, _faults_of(state))
-                self._set = replaced or _arranged(state)
-                self._state = state
-            return self._set
+            told = self._keep_unknown(listing, files)
+            self._set = found = self._arranged(files, read, told)
+            self._files, self._faults, self._told = files, tuple(listing.faults), told
+            self._sign(listing, read)
+            return found
 
     async def watch(self) -> AsyncGenerator[None, None]:
         """Events where the system has them, and a look every `poll_interval_s` wherever it has none."""
@@ -109,12 +119,28 @@ class FileSource:
         finally:
             await events.close()
 
-    def _read(self, listing: Listing) -> tuple[dict[str, _File], bool]:
-        """The files of the listing; and whether one was gone already."""
+    def _listed(self) -> Listing:
+        """What there is, with the very objects of the last look for all that is as it was: so that is quickly seen."""
+        listing, known = list_files(self._paths), self._listing
+        if known is not None and list(known.files) == list(listing.files):
+            news = {path: found for path, found in listing.files.items() if known.files[path] != found}
+            listing.files = {**known.files, **news}
+        return listing
+
+    def _read(self, listing: Listing) -> tuple[dict[str, _File], Collection[str] | None]:
+        """The files of the listing; and those that were looked at, None = other ones are there than before.
+
+        One that was gone already is missing.
+        """
         files: dict[str, _File] = {}
-        vanished = False
-        for path, signature in listing.files.items():
-            known = self._files.get(path)
+        read: Collection[str] = listing.files
+        same = list(listing.files) == list(self._loaded)
+        if same:
+            files = dict(self._files)
+            news = (path for path in edited(self._loaded, listing.files) if listing.files[path] != self._loaded[path])
+            read = dict.fromkeys((*news, *self._unsettled))
+        for path in read:
+            known, signature = self._files.get(path), listing.files[path]
             if known is not None and known.signature == signature and known.settled:
                 files[path] = known
                 continue
@@ -122,17 +148,40 @@ class FileSource:
                 content = read_content(signature[0])
             except Unreadable as why:
                 if why.gone:
-                    vanished = True
+                    files.pop(path, None)
+                    same = False
                 else:
                     files[path] = _unreadable(path, signature, why, known)
             else:
                 files[path] = _taken(path, content, known)
-        return files, vanished
+        return files, read if same else None
+
+    def _sign(self, listing: Listing, read: Collection[str] | None) -> None:
+        """Note the signatures of the files that were looked at."""
+        signatures = {path: self._files[path].signature for path in (self._files if read is None else read)}
+        loaded = signatures if read is None else {**self._loaded, **signatures}
+        self._loaded = listing.files if loaded == listing.files else loaded
+        self._unsettled = tuple(path for path in signatures if not self._files[path].settled)
+
+    def _arranged(self, files: dict[str, _File], read: Collection[str] | None, told: tuple[Fault, ...]) -> ResourceSet:
+        """The resources of the files; the very same set as before if they say the same."""
+        before = self._files
+        if self._set is None or (read is None and list(files) != list(before)):
+            return _set_of(files, told)
+        news = [path for path in (files if read is None else read) if not files[path].says(before[path])]
+        if not news and told == self._told:
+            return self._set
+        pairs = _replaced([(before[path].documents, files[path].documents) for path in news])
+        if pairs is None:
+            return _set_of(files, told)
+        same = told == self._told and all(files[path].told == before[path].told for path in news)
+        faults = None if same else _faults_of(files, told)
+        return self._set.replaced(pairs, faults) or _set_of(files, told)
 
     def _keep_unknown(self, listing: Listing, files: dict[str, _File]) -> tuple[Fault, ...]:
         """A folder that went away, or that cannot be read any more, keeps its files. Returns the listing's faults."""
         kept: dict[str, int] = {}
-        for path, file in self._files.items():
+        for path, file in self._files.items() if listing.unknown else ():
             for unknown in listing.unknown:
                 if path not in files and (path == unknown or path.startswith(os.path.join(unknown, ""))):
                     files[path] = file
@@ -158,16 +207,16 @@ class FileSource:
         with self._lock:
             known = self._listing
             again = known.again(where) if where and known is not None else None
-            listing = self._listing = again or list_files(self._paths)
+            listing = self._listing = again or self._listed()
+            unsettled = ((path, self._files[path]) for path in self._unsettled)
             changed = any(
                 not file.settled and listing.files.get(path) == file.signature and _differs(file)
-                for path, file in self._files.items()
+                for path, file in unsettled
             )
-            loaded = {path: file.signature for path, file in self._files.items()}
             if listing.files != self._announced:
                 self._announced = listing.files
-                changed = changed or listing.files != loaded or tuple(listing.faults) != self._faults
-            return changed or self._state is None, Places.of(listing)
+                changed = changed or listing.files != self._loaded or tuple(listing.faults) != self._faults
+            return changed or self._set is None, Places.of(listing)
 
 
 def _taken(path: str, content: Content, known: _File | None) -> _File:
@@ -208,13 +257,13 @@ def _differs(file: _File) -> bool:
     return False
 
 
-def _replaced(before: _State, now: _State) -> list[tuple[Resource[Kind], Resource[Kind]]] | None:
+def _replaced(
+    edits: Iterable[tuple[tuple[Document, ...], tuple[Document, ...]]],
+) -> list[tuple[Resource[Kind], Resource[Kind]]] | None:
     """The objects that others with the same keys have taken the place of; None = more than that is different."""
-    if len(before[1]) != len(now[1]):
-        return None
     pairs: list[tuple[Resource[Kind], Resource[Kind]]] = []
-    for (path_before, _, old), (path_now, _, new) in zip(before[1], now[1], strict=True):
-        if path_before != path_now or len(old) != len(new):
+    for old, new in edits:
+        if len(old) != len(new):
             return None
         for was, now_is in zip(old, new, strict=True):
             if was is now_is:
@@ -226,9 +275,8 @@ def _replaced(before: _State, now: _State) -> list[tuple[Resource[Kind], Resourc
     return pairs
 
 
-def _arranged(state: _State) -> ResourceSet:
-    _, files = state
-    documents = [document for _, _, documents in files for document in documents]
+def _set_of(files: Mapping[str, _File], told: tuple[Fault, ...]) -> ResourceSet:
+    documents = [document for file in files.values() for document in file.documents]
     resources: list[Resource[Kind]] = []
     valid = None
     if any(document.kept for document in documents):
@@ -238,17 +286,11 @@ def _arranged(state: _State) -> ResourceSet:
         if valid is not None:
             # An object that was moved is where it is whole.
             resources += (resource for resource in document.kept if resource.key not in valid)
-    return ResourceSet.of(resources, _faults_of(state), len(files))
+    return ResourceSet.of(resources, _faults_of(files, told), len(files))
 
 
-def _faults_of(state: _State) -> list[Fault]:
-    faults, files = state
-    every = [*faults]
-    for _, own, inside in files:
-        every += own
-        for document in inside:
-            every += document.faults
-    return every
+def _faults_of(files: Mapping[str, _File], told: tuple[Fault, ...]) -> Iterable[Fault]:
+    return chain(told, chain.from_iterable(map(attrgetter("told"), files.values())))
 
 
 def _count(documents: Iterable[Document]) -> int:

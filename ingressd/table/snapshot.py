@@ -93,6 +93,8 @@ def same_keys(old: Mapping[K, object], new: Mapping[K, object]) -> bool:
 
 def edited(old: Mapping[K, V], new: Mapping[K, V]) -> list[K]:
     """The keys of `new` whose value is not the very same in `old`."""
+    if old is new:
+        return []
     if same_keys(old, new):
         return list(compress(new, map(is_not, old.values(), new.values())))
     return [key for key, value in new.items() if old.get(key) is not value]
@@ -100,7 +102,8 @@ def edited(old: Mapping[K, V], new: Mapping[K, V]) -> list[K]:
 
 def _changed(old: Mapping[str, V], new: Mapping[str, V]) -> dict[str, V | None]:
     changed: dict[str, V | None] = {key: new[key] for key in edited(old, new) if old.get(key) != new[key]}
-    if not same_keys(old, new):
+    # As many keys, and none that came: then none went.
+    if len(old) != len(new) or not changed.keys() <= old.keys():
         changed.update(dict.fromkeys(old.keys() - new.keys()))
     return changed
 

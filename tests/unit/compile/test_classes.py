@@ -6,16 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingressd.compile.classes import served_ingresses
-from ingressd.compile.kept import Kept
+from ingressd.compile.classes import ClassMemory, served_ingresses
 from ingressd.errors import Fault, Severity
 from tests.unit.compile.manifests import Object, ingress, options, resources, rule
 
 
 def _served(*objects: Object, **changes: bool | str) -> tuple[list[str], list[Fault]]:
     faults: list[Fault] = []
-    served = served_ingresses(resources(*objects), options(**changes), faults, Kept())
-    return [f"{each.namespace}/{each.name}" for each in served], faults
+    served = served_ingresses(resources(*objects), options(**changes), faults, ClassMemory())
+    return [f"{each.namespace}/{each.name}" for each in served.now], faults
 
 
 def _class(name: str, controller: str, *, default: bool = False) -> Object:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import pytest
+import trustme
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,7 +20,7 @@ from ingressd.discovery.base import Answer, Query
 from ingressd.model.resource_set import ResourceSet
 from ingressd.sources.documents import Document, read_documents
 from ingressd.table.endpoint import Endpoint
-from ingressd.table.snapshot import Snapshot, diff
+from ingressd.table.snapshot import Delta, Snapshot, diff
 from tests.support.certificates import issue
 from tests.unit.compile.manifests import (
     NOW,
@@ -33,8 +35,21 @@ from tests.unit.compile.manifests import (
     tls_secret,
 )
 
+V = TypeVar("V")
+
 ONE, OTHER = issue("a.test", "*.wild.test"), issue("b.test")
+CLIENT_CA = trustme.CA().cert_pem.bytes().decode()
 REDIRECT = {"ingressd.dev/ssl-redirect": "false"}
+EXTRA = {"ingressd.dev/server-alias": "alias.test, a.test", "ingressd.dev/from-to-www-redirect": "true"}
+GUARD = {"ingressd.dev/auth-type": "basic", "ingressd.dev/auth-secret": "users"}
+CLIENTS = {"ingressd.dev/auth-tls-secret": "default/users"}
+PASS = {"ingressd.dev/ssl-passthrough": "true"}
+SHARE = {"ingressd.dev/canary": "true", "ingressd.dev/canary-weight": "20"}
+MIRROR = {"ingressd.dev/mirror-target": "http://api.default.svc/"}
+
+
+def _secret(name: str, values: Mapping[str, str]) -> Object:
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": dict(values)}
 
 
 def _class(name: str, controller: str, *, default: bool = False) -> Object:
@@ -72,6 +87,25 @@ VARIANTS: Mapping[str, tuple[Object, ...]] = {
     "ingress d": (
         ingress("d", annotations={"ingressd.dev/auth-url": "x", "ingressd.dev/nope": ""}, rules=[rule("", path("/d"))]),
         ingress("d", defaultBackend=backend("lone"), rules=[rule("d.test", path("/%zz"))]),
+        ingress("d", annotations=SHARE, rules=[rule("d.test", path())]),
+    ),
+    "ingress e": (
+        ingress("e", annotations=EXTRA, rules=[rule("e.test", path(), path("/y"))]),
+        ingress("e", annotations=EXTRA, rules=[rule("e.test", path(), path("/z", "api"))], tls=[{"hosts": ["e.test"]}]),
+        ingress("e", annotations=GUARD, rules=[rule("a.test", path("/e")), rule("e.test", path())]),
+        ingress("e", annotations=CLIENTS, rules=[rule("e.test", path()), rule("b.test", path("/e"))]),
+        ingress("e", annotations=PASS, rules=[rule("e.test", path()), rule("a.test", path("/e"))]),
+    ),
+    "ingress f": (
+        ingress("f", annotations=SHARE, rules=[rule("a.test", path("/", "api")), rule("e.test", path("/", "lone"))]),
+        ingress("f", annotations=SHARE, rules=[rule("a.test", path("/", "gone")), rule("e.test", path("/", "lone"))]),
+        ingress("f", annotations=MIRROR, rules=[rule("f.test", path()), rule("www.e.test", path())]),
+        ingress("f", annotations=EXTRA, rules=[rule("f.test", path("/f"))], defaultBackend=backend("api")),
+        ingress("f", annotations=PASS, rules=[rule("e.test", path())]),
+    ),
+    "secret users": (
+        _secret("users", {"auth": "a:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=", "ca.crt": CLIENT_CA}),
+        _secret("users", {"other": "x"}),
     ),
     "class theirs": (
         _class("theirs", "example.com/x", default=True),
@@ -121,14 +155,21 @@ DECISIONS: tuple[dict[str, Any], ...] = (
     {"default_backend": "default/gone:80", "classless": False},
     {"https_port": None, "scheduler": "wrr"},
     {"discovery": "off", "external_name_allow": ("127.0.0.0/8",)},
+    {"ssl_passthrough": True},
 )
 
+ONES = tuple(sorted(name for name in VARIANTS if name.startswith(("ingress", "service", "secret"))))
+"""Objects whose edit leaves the decisions about all others as they are."""
+BROKEN = cast("dict[Query, Answer]", dict.fromkeys(QUERIES, "no answer"))
+"""Answers with which a run fails half-way."""
+
 Step = tuple[dict[str, int], dict[Query, Answer | None], int]
+"""Objects by the number of their variant, none for less than 0; answers; the number of a decision."""
 STEPS: st.SearchStrategy[list[Step]] = st.lists(
     st.tuples(
         st.dictionaries(st.sampled_from(sorted(VARIANTS)), st.integers(-1, 4), max_size=3),
         st.dictionaries(st.sampled_from(QUERIES), st.sampled_from((None, *ANSWERED)), max_size=2),
-        st.sampled_from((0, 0, 0, 0, 0, 1, 2, 3, 4, 5)),
+        st.sampled_from((0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 6, 6)),
     ),
     min_size=2,
     max_size=12,
@@ -182,6 +223,25 @@ def _same(one: Compilation, other: Compilation) -> None:
     assert [row.as_dict() for row in one.services] == [row.as_dict() for row in other.services]
 
 
+def _plain_diff(old: Snapshot, new: Snapshot) -> Delta:
+    """Key by key."""
+
+    def changed(before: Mapping[str, V], after: Mapping[str, V]) -> dict[str, V | None]:
+        keys = {**before, **after}
+        return {key: after.get(key) for key in keys if before.get(key) != after.get(key)}
+
+    return Delta(
+        old.generation,
+        new.generation,
+        changed(old.hosts, new.hosts),
+        changed(old.pools, new.pools),
+        changed(old.certificates, new.certificates),
+        new.default_certificate,
+        new.default,
+        changed(old.streams, new.streams),
+    )
+
+
 @settings(deadline=None, max_examples=150)
 @given(STEPS)
 def test_after_any_edits_the_memory_changes_nothing_in_what_comes_out(steps: list[Step]) -> None:
@@ -194,6 +254,42 @@ def test_after_any_edits_the_memory_changes_nothing_in_what_comes_out(steps: lis
         remembered = compiler.compile(resources, site.answers, now, previous)
         _same(remembered, compile_snapshot(resources, site.answers, now, previous))
         previous = remembered.snapshot
+
+
+EDITS: st.SearchStrategy[list[tuple[Step, bool, int]]] = st.lists(
+    st.tuples(
+        st.tuples(
+            st.dictionaries(st.sampled_from(ONES), st.integers(0, 4), min_size=1, max_size=2), st.just({}), st.just(6)
+        ),
+        st.sampled_from((False, False, True)),
+        st.sampled_from((0, 0, 0, 1, 2)),
+    ),
+    min_size=2,
+    max_size=12,
+)
+
+
+@settings(deadline=None, max_examples=150)
+@given(EDITS)
+def test_edits_of_single_objects_are_taken_in_whatever_failed_before_and_whatever_was_served(
+    edits: list[tuple[Step, bool, int]],
+) -> None:
+    site, compiler = Site(), Compiler()
+    now = options(**DECISIONS[6])
+    snapshots = [Snapshot()]
+    for step, fails, back in edits:
+        site.edit(step)
+        resources = site.resources()
+        previous = snapshots[-1 - min(back, len(snapshots) - 1)]
+        if fails:
+            with contextlib.suppress(AttributeError):
+                compiler.compile(resources, BROKEN, now, previous)
+            site.edit(({"ingress a": back}, {}, 6))
+            resources = site.resources()
+        remembered = compiler.compile(resources, site.answers, now, previous)
+        _same(remembered, compile_snapshot(resources, site.answers, now, previous))
+        assert diff(previous, remembered.snapshot) == _plain_diff(previous, remembered.snapshot)
+        snapshots.append(remembered.snapshot)
 
 
 @pytest.fixture
@@ -211,7 +307,8 @@ def _options() -> CompileOptions:
 
 def test_nothing_is_made_again_when_nothing_was_edited(site: Site) -> None:
     compiler = Compiler()
-    site.edit(({"ingress a": 2}, {}, 0))
+    # Guarded hosts and extra ones are made each time: what was served before tells that they are the same.
+    site.edit(({"ingress a": 2, "ingress e": -1, "ingress f": -1}, {}, 0))
     first = _compiled(compiler, site)
     again = _compiled(compiler, site)
     for kind in ("hosts", "pools", "certificates"):
@@ -244,13 +341,21 @@ def test_an_edit_of_one_ingress_makes_its_own_hosts_again(site: Site) -> None:
     assert second.snapshot.hosts["a.test"] is first.snapshot.hosts["a.test"]
 
 
+def test_hosts_are_those_of_whatever_snapshot_was_served_before(site: Site) -> None:
+    compiler = Compiler()
+    _compiled(compiler, site, _compiled(compiler, site).snapshot)
+    served = compile_snapshot(site.resources(), site.answers, _options()).snapshot
+    again = _compiled(compiler, site, served).snapshot
+    assert served.hosts
+    assert all(again.hosts[name] is host for name, host in served.hosts.items())
+
+
 def test_a_run_that_fails_leaves_a_compiler_that_works(site: Site) -> None:
     compiler = Compiler()
     first = _compiled(compiler, site)
     site.edit(({"ingress a": 2, "service web": 1}, {}, 0))
-    broken = cast("dict[Query, Answer]", dict.fromkeys(QUERIES, "no answer"))
     with pytest.raises(AttributeError):
-        compiler.compile(site.resources(), broken, _options(), first.snapshot)
+        compiler.compile(site.resources(), BROKEN, _options(), first.snapshot)
     _same(
         _compiled(compiler, site, first.snapshot),
         compile_snapshot(site.resources(), site.answers, _options(), first.snapshot),

@@ -93,6 +93,9 @@ def test_an_object_takes_the_place_of_another_and_all_else_is_shared() -> None:
     assert after.secrets is before.secrets
     assert (after.faults, after.files) == ((note,), 2)
     assert before.services["default", "b"] is services[1], "the set before is as it was"
+    again = after.replaced([(new[0], services[1])], None)
+    assert again is not None
+    assert (again.services["default", "b"], again.faults) == (services[1], (note,))
 
 
 def test_a_set_has_to_be_arranged_anew_when_order_or_twins_depend_on_an_edit() -> None:

@@ -400,6 +400,22 @@ def test_news_are_loaded_as_the_last_look_saw_them(source: FileSource, folder: P
     assert names(source.load()) == "abc"
 
 
+async def test_every_edit_that_watch_tells_of_is_loaded_and_touches_nothing_else(folder: Path) -> None:
+    source = FileSource((str(folder),), poll_interval_s=0.01, events=False)
+    found = source.load()
+    news = source.watch()
+    for number in range(81, 90):
+        name = "ab"[number % 2]
+        (folder / f"{name}.yaml").write_text(service(name, number))
+        while port(found, name) != number:
+            await anext(news)
+            before, found = found, source.load(news_only=True)
+        other = "ba"[number % 2]
+        assert found.services["default", other] is before.services["default", other]
+        assert _seen(found) == _seen(FileSource((str(folder),)).load())
+    await news.aclose()
+
+
 def test_a_file_that_went_away_since_the_last_look_is_looked_for(source: FileSource, folder: Path) -> None:
     source.load()
     for file in (folder / "a.yaml", folder / "b.yaml"):
