@@ -21,6 +21,7 @@ import uvloop
 
 from bench import ROOT
 from bench.clients.sample import ClientError, Sample, sample_of
+from bench.clients.time_slice import ask_for_short_slices
 from bench.process import ADDRESS, before_exec, signals_held
 
 CONNECTIONS = 8
@@ -145,5 +146,6 @@ async def _main(port: int, host: str, rate: float) -> Sample:
 
 
 if __name__ == "__main__":
+    ask_for_short_slices()
     _port, _host, _rate = sys.argv[1:]
     print(json.dumps(dataclasses.asdict(uvloop.run(_main(int(_port), _host, float(_rate))))))

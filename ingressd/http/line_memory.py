@@ -8,7 +8,8 @@ sockets: a request with a browser's 15 fields takes 14 us through the proxy inst
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Generic, TypeVar
+from itertools import islice
+from typing import Any, Generic, TypeVar
 
 LINES = 8192
 LINE_BYTES = 512
@@ -27,7 +28,7 @@ B = TypeVar("B")
 
 
 class LineMemory(Generic[S, B]):
-    """All is forgotten when there is too much: clients choose what they send."""
+    """The oldest, or all lines, are forgotten when there is too much: clients choose what they send."""
 
     __slots__ = ("_most_blocks", "blocks", "lines", "starts")
 
@@ -49,13 +50,19 @@ class LineMemory(Generic[S, B]):
     def learn_start(self, line: bytes, start: S) -> None:
         """A first line was accepted."""
         if len(self.starts) >= STARTS:
-            self.starts.clear()
+            _forget_oldest(self.starts)
         if len(line) <= START_BYTES:
             self.starts[line] = start
 
     def learn_block(self, raw: bytes, block: B) -> None:
         """These fields say that."""
         if len(self.blocks) >= self._most_blocks:
-            self.blocks.clear()
+            _forget_oldest(self.blocks)
         if len(raw) <= BLOCK_BYTES:
             self.blocks[raw] = block
+
+
+def _forget_oldest(memory: dict[bytes, Any]) -> None:
+    """Make room for a quarter more. Were all forgotten at once, the heap would shrink and grow by megabytes for ever."""
+    for key in tuple(islice(memory, len(memory) // 4)):
+        del memory[key]

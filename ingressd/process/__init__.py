@@ -5,6 +5,6 @@ successor.py and handover.py: standard library only. controller.py, the control 
 history.py, fleet.py (its workers), ports.py with port_holders.py (who has a port that a Service wants), health.py
 with probe.py (health checks), fallback.py with state_folder.py (a start without manifests) and view.py with
 service_report.py (what the admin API sees).
-worker.py, the data plane, with time_slice.py (its turns on a core). link.py and transfer.py carry snapshots between the
-two; control.py is a child's end of the supervisor's channel.
+worker.py, the data plane. link.py and transfer.py carry snapshots between the two; control.py is a child's end of
+the supervisor's channel.
 """

@@ -33,7 +33,6 @@ from ingressd.process.channel import Channel, Received
 from ingressd.process.control import Control, Start, begin
 from ingressd.process.link import Ask, Begin, End, Export, Link, LinkClosed, Part, Refused, Served, Unbound
 from ingressd.process.loop import run
-from ingressd.process.time_slice import ask_for_short_slices
 from ingressd.process.transfer import Assembly, differs
 from ingressd.table.snapshot import Snapshot
 
@@ -252,7 +251,6 @@ def main(arguments: list[str]) -> int:
     async def life() -> int:
         channel, start = begin(int(arguments[0]))
         program_log.configure(start.settings.log_level, start.settings.log_format)
-        ask_for_short_slices()
         return await Worker(start, channel).run()
 
     return run(life)

@@ -185,4 +185,6 @@ def test_memory_is_bounded_in_count_and_size() -> None:
     dated: LineMemory[int, int] = LineMemory(DATED_BLOCKS)
     for number in range(DATED_BLOCKS + 10):
         dated.learn_block(b"%d" % number, number)
-    assert len(dated.blocks) == 10
+    assert b"%d" % (DATED_BLOCKS + 9) in dated.blocks
+    assert b"0" not in dated.blocks
+    assert len(dated.blocks) == DATED_BLOCKS - DATED_BLOCKS // 4 + 10

@@ -6,11 +6,11 @@ import json
 import subprocess
 import sys
 
-from ingressd.process.time_slice import SLICE_S
+from bench.clients.time_slice import SLICE_S
 
 LOOK = """
 import ctypes, json, os, platform, sys
-from ingressd.process import time_slice
+from bench.clients import time_slice
 exec(sys.argv[1])
 taken = time_slice.ask_for_short_slices()
 number = {"x86_64": 315, "aarch64": 275}[platform.machine()]  # sched_getattr(2)
