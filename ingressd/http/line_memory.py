@@ -63,6 +63,6 @@ class LineMemory(Generic[S, B]):
 
 
 def _forget_oldest(memory: dict[bytes, Any]) -> None:
-    """Make room for a quarter more. Were all forgotten at once, the heap would shrink and grow by megabytes for ever."""
+    """Make room for a quarter more. Were all forgotten at once, the heap would go up and down by megabytes."""
     for key in tuple(islice(memory, len(memory) // 4)):
         del memory[key]
