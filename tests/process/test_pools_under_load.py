@@ -54,6 +54,12 @@ class World:
         self.program.until_served(generation + 1)
         return host
 
+    def drop(self, name: str) -> None:
+        """Have that host no more. The next edit must not be taken for this one."""
+        generation = self.program.generation
+        self.site.file(f"{name}.yaml").unlink()
+        self.program.until_served(generation + 1)
+
     def met(self, host: str, count: int, client: str = "127.0.0.1") -> list[str]:
         """Who answers the requests of one connection."""
         port = self.program.port("http")
@@ -140,7 +146,7 @@ def test_a_slow_endpoint_gets_less(world: World, scheduler: str) -> None:
             until(lambda: clients.bodies.total() >= 400, "400 answers")
         assert not clients.failures
         assert 0 < clients.bodies[slow[0].name] * 2 < min(clients.bodies[name] for name in NAMES[:3])
-    world.site.file(f"{scheduler}.yaml").unlink()
+    world.drop(scheduler)
 
 
 # What is noticed.
@@ -166,10 +172,12 @@ def test_the_requests_that_an_endpoint_takes_with_it_are_all_that_can_fail(world
                 lambda: all(each.served > count + 100 for each, count in zip(others, before, strict=True)),
                 "more load on the others",
             )
-        # A GET that had no answer is asked again elsewhere. A POST is not: it may have been acted on.
+        # A GET that had no answer is asked again elsewhere. A POST is not: it may have been acted on. Nor is the next
+        # one of a client, if the kernel still took its connection for the dying process.
         assert not gets.failures
-        assert posts.failures == {"502": 3}
-        # Those three, and requests that were refused until the endpoint was ejected.
+        assert posts.failures.keys() == {"502"}
+        assert 3 <= posts.failures["502"] <= 3 + 3
+        # The three GETs, and requests that were refused until the endpoint was ejected.
         assert 3 <= sample(world.program, "ingressd_retries_total") - retries <= 3 + REFUSALS
 
 
