@@ -1,7 +1,8 @@
 """Time slice: a client's share of a core in short turns, so that it need not wait for those of others to end.
 
 In: nothing. Out: a word to Linux' scheduler for this thread (sched_setattr(2)). Measured: beside the harness, which
-asks again and again whether an edit is served, a paced client without it was let in up to 4 ms late.
+asks again and again whether an edit is served, the p99 of a paced client was 4.1 ms without it and 3.1 with it (medians
+of six series each, in turn).
 """
 
 from __future__ import annotations
