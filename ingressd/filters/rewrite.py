@@ -18,6 +18,7 @@ from ingressd.filters.path_regex import path_regex
 from ingressd.filters.values import boolean
 from ingressd.filters.variables import Capture, Template, Variable
 from ingressd.http.path_text import encoded_argument, encoded_location, encoded_path, expression, path_text
+from ingressd.memo import remember
 from ingressd.table.route import DEFAULT
 
 STATUS = 302
@@ -111,9 +112,7 @@ class Rewrite:
             rewritten = f"/{rewritten}"
         request.rewrite(rewritten)
         if self._remembers and len(path) <= _REMEMBERED_CHARACTERS:
-            if len(_rewritten) >= _REMEMBERED:
-                _rewritten.clear()
-            _rewritten[self.pattern, self.target.text, path] = rewritten.partition("?")[0]
+            remember(_rewritten, (self.pattern, self.target.text, path), rewritten.partition("?")[0], _REMEMBERED)
         if self.prefix is not None:
             request.set_header("X-Forwarded-Prefix", self.prefix.render(request, groups))
         return None

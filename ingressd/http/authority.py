@@ -10,6 +10,7 @@ import ipaddress
 import re
 
 from ingressd.errors import LocalReply, Reason
+from ingressd.memo import remember
 
 _AUTHORITY = re.compile(
     rb"((?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+"  # reg-name, which takes in IPv4
@@ -22,7 +23,7 @@ _PLAIN = re.compile(rb"([A-Za-z0-9\-]++(?:\.[A-Za-z0-9\-]++)*)(?::[1-9][0-9]{0,3
 _IN_HOSTS = b"abcdefghijklmnopqrstuvwxyz0123456789-."
 _DOT = 0x2E
 
-# Clients choose what they send: only short valid ones are remembered, and all are forgotten when there are too many.
+# Clients choose what they send: only short valid ones are remembered.
 _REMEMBERED = 4096
 _REMEMBERED_BYTES = 255
 _hosts: dict[bytes, str] = {}
@@ -41,11 +42,7 @@ def canonical_host(raw: bytes) -> str:
     host = name.decode("ascii").lower().removesuffix(".")
     if not host:
         raise _bad_authority()
-    if len(raw) <= _REMEMBERED_BYTES:
-        if len(_hosts) >= _REMEMBERED:
-            _hosts.clear()
-        _hosts[raw] = host
-    return host
+    return remember(_hosts, raw, host, _REMEMBERED) if len(raw) <= _REMEMBERED_BYTES else host
 
 
 def plain_authority(raw: bytes) -> tuple[str, str] | None:
@@ -56,10 +53,7 @@ def plain_authority(raw: bytes) -> tuple[str, str] | None:
         return host, host
     known = _plain.get(raw)
     if known is None and (match := _PLAIN(raw)) is not None and len(raw) <= _REMEMBERED_BYTES:
-        known = (raw.decode("ascii"), match[1].decode("ascii").lower())
-        if len(_plain) >= _REMEMBERED:
-            _plain.clear()
-        _plain[raw] = known
+        known = remember(_plain, raw, (raw.decode("ascii"), match[1].decode("ascii").lower()), _REMEMBERED)
     return known
 
 

@@ -18,7 +18,7 @@ from ingressd.errors import LocalReply, Reason
 from ingressd.http.authority import plain_authority
 from ingressd.http.fields import FieldBlock, FieldLines, ResponseFields, response_fields
 from ingressd.http.framing import BodyFraming
-from ingressd.http.line_memory import DATED_BLOCKS, LINE_BYTES, LineMemory
+from ingressd.http.line_memory import DATED_BLOCKS, DATED_LINES, LINE_BYTES, LineMemory
 from ingressd.http.target import canonicalise
 from ingressd.settings import Limits
 
@@ -48,7 +48,7 @@ WebSocket draft, whose requests had a body that nothing announced."""
 _request_lines: LineMemory[tuple[str, str, int, str], FieldBlock] = LineMemory()
 """Starts: method, target, minor version and canonical path. Blocks: by what stands behind a plain Host that comes
 first, so that fifty thousand hosts have them in common; else by the minor version, which they depend on, and all."""
-_response_lines: LineMemory[tuple[int, bytes, int], ResponseHead] = LineMemory(DATED_BLOCKS)
+_response_lines: LineMemory[tuple[int, bytes, int], ResponseHead] = LineMemory(DATED_LINES, DATED_BLOCKS)
 """Starts: status, reason and minor version. Blocks: whole heads, which are the same for a second (Date)."""
 _methods: dict[bytes, str] = {}
 """Those that the parser has accepted: all that it knows are few."""

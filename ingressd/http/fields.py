@@ -23,12 +23,14 @@ from ingressd.http.field_rules import (
     raw_name,
     valid_name,
 )
+from ingressd.memo import remember
 
 FieldLines = Sequence[bytes]
 """`Name: value`, without line ends."""
 
-# Clients choose what they send: only short lines are remembered, and all are forgotten when there are too many.
+# Clients choose what they send: only short lines are remembered.
 _REMEMBERED = 8192
+_REMEMBERED_IN_RESPONSES = 1024  # a new Date comes each second
 _REMEMBERED_BYTES = 512
 
 
@@ -348,7 +350,8 @@ def _learn_request(line: bytes) -> tuple[_Role, bytes]:
         role = _DROP
     else:
         role = _REQUEST_ROLES.get(lower, _KEEP)
-    return _remember(_known_in_requests, line, role, name, value, _WITH_LINE)
+    content = b"%b: %b\r\n" % (name, value) if role in _WITH_LINE else value
+    return _noted(_known_in_requests, line, (role, content), _REMEMBERED)
 
 
 def _learn_response(line: bytes) -> tuple[_Role, bytes]:
@@ -357,7 +360,8 @@ def _learn_response(line: bytes) -> tuple[_Role, bytes]:
     if valid_name(name) is None:
         raise LocalReply(502, Reason.BAD_GATEWAY_RESPONSE, "malformed field name", close=True)
     role = _RESPONSE_ROLES.get(name.lower(), _KEEP)
-    return _remember(_known_in_responses, line, role, name, value, _WITH_LINE_IN_RESPONSES)
+    content = b"%b: %b\r\n" % (name, value) if role in _WITH_LINE_IN_RESPONSES else value
+    return _noted(_known_in_responses, line, (role, content), _REMEMBERED_IN_RESPONSES)
 
 
 def _split(line: bytes) -> tuple[bytes, bytes]:
@@ -365,12 +369,5 @@ def _split(line: bytes) -> tuple[bytes, bytes]:
     return name, value.strip(b" \t")
 
 
-def _remember(
-    known: _Known, line: bytes, role: _Role, name: bytes, value: bytes, with_line: frozenset[_Role]
-) -> tuple[_Role, bytes]:
-    entry = (role, b"%b: %b\r\n" % (name, value) if role in with_line else value)
-    if len(line) <= _REMEMBERED_BYTES:
-        if len(known) >= _REMEMBERED:
-            known.clear()
-        known[line] = entry
-    return entry
+def _noted(known: _Known, line: bytes, entry: tuple[_Role, bytes], most: int) -> tuple[_Role, bytes]:
+    return remember(known, line, entry, most) if len(line) <= _REMEMBERED_BYTES else entry

@@ -17,6 +17,7 @@ from ingressd.http.authority import split_port
 from ingressd.http.edited_lines import EditedLines
 from ingressd.http.field_rules import line_name
 from ingressd.http.fields import RequestFields
+from ingressd.memo import remember
 
 _HOPS = 64
 """How many proxies back a client is looked for."""
@@ -84,9 +85,7 @@ class TrustedProxies:
             trusted = address is not None and any(address in network for network in self._networks)
             known = ("" if address is None else str(address), trusted)
             if len(node) <= _REMEMBERED_BYTES:
-                if len(self._known) >= _REMEMBERED:
-                    self._known.clear()
-                self._known[node] = known
+                remember(self._known, node, known, _REMEMBERED)
         return known
 
 
@@ -186,10 +185,7 @@ class ForwardedBlock:
         split = self._split.get(host)
         if split is None:
             lines = self.render(fields, host, request_id).splitlines(keepends=True)
-            split = (lines[:-1], [line_name(line) for line in lines])
-            if len(self._split) >= _HOSTS:
-                self._split.clear()
-            self._split[host] = split
+            split = remember(self._split, host, (lines[:-1], [line_name(line) for line in lines]), _HOSTS)
         lines, names = split
         request_id_line = b"X-Request-ID: %b\r\n" % request_id.encode("ascii")
         return EditedLines((*fields.kept, *lines, request_id_line), (*fields.names, *names))

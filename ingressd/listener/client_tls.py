@@ -13,6 +13,7 @@ from typing import Self
 
 from ingressd.http.client_certificate import NOT_ASKED, ClientCertificate, ClientTls
 from ingressd.listener.alerts import AlertingContext
+from ingressd.memo import remember
 from ingressd.table.client_trust import ClientTrust
 from ingressd.upstream.memory_file import memory_file
 from ingressd.upstream.secure import chain_length
@@ -68,10 +69,7 @@ class TrustingContext(AlertingContext):
         name = hashlib.sha256(der).digest()
         if not verified:
             return self.lengths.get(name, 0)
-        if len(self.lengths) >= _REMEMBERED:
-            self.lengths.clear()
-        self.lengths[name] = verified
-        return verified
+        return remember(self.lengths, name, verified, _REMEMBERED)
 
 
 def client_tls_of(made: ssl.SSLObject | None) -> ClientTls | None:

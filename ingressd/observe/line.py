@@ -9,21 +9,18 @@ import re
 import time
 from collections.abc import Callable
 from json.encoder import encode_basestring_ascii as quote
-from typing import TypeVar
 
+from ingressd.memo import remember
 from ingressd.observe.entry import Entry
 from ingressd.table.route import Route
 
 _REMEMBERED = 4096
-"""Parts of lines that are kept, of each kind; all are forgotten when there are more: clients choose what they say."""
+"""Parts of lines that are kept, of each kind: clients choose what they say."""
 _REMEMBERED_CHARS = 512
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _MILLISECONDS = tuple(f"{number:03d}" for number in range(1000))
 _NO_ROUTE = '"route":"","namespace":"","ingress":"","service":""'
-
-K = TypeVar("K")
-V = TypeVar("V")
 
 _unsafe = re.compile(r"[^ !#-\[\]-~]")
 
@@ -74,12 +71,12 @@ class JsonLine:
     def _client(self, client: tuple[str, int, str]) -> str:
         address, port, scheme = client
         text = f'"client":{quote(address)},"client_port":{port},"scheme":{quote(scheme)}'
-        return _remember(self._clients, client, text)
+        return remember(self._clients, client, text, _REMEMBERED)
 
     def _request(self, request: tuple[str, str, str, str]) -> str:
         method, host, target, version = request
         text = f'"method":{quote(method)},"host":{quote(host)},"target":{quote(target)},"version":{quote(version)}'
-        return _remember(self._requests, request, text) if len(text) <= _REMEMBERED_CHARS else text
+        return remember(self._requests, request, text, _REMEMBERED) if len(text) <= _REMEMBERED_CHARS else text
 
     def _answer(self, answer: tuple[int, str, str], route: Route | None) -> str:
         status, reason, _ = answer
@@ -90,23 +87,16 @@ class JsonLine:
                 f'"service":{quote(route.service)}'
             )
         text = f'"status":{status},"reason":{quote(reason)},{about}'
-        return _remember(self._answers, answer, (route, text))[1]
+        return remember(self._answers, answer, (route, text), _REMEMBERED)[1]
 
     def _attempt(self, attempt: tuple[str, int]) -> str:
         address, status = attempt
-        return _remember(self._attempts, attempt, f'"upstream":{quote(address)},"upstream_status":{status}')
+        return remember(self._attempts, attempt, f'"upstream":{quote(address)},"upstream_status":{status}', _REMEMBERED)
 
     def _speaker(self, speaker: tuple[str, str, str]) -> str:
         user, user_agent, referer = speaker
         text = f'"user":{quote(user)},"user_agent":{quote(user_agent)},"referer":{quote(referer)}'
-        return _remember(self._speakers, speaker, text) if len(text) <= _REMEMBERED_CHARS else text
-
-
-def _remember(memory: dict[K, V], key: K, value: V) -> V:
-    if len(memory) >= _REMEMBERED:
-        memory.clear()
-    memory[key] = value
-    return value
+        return remember(self._speakers, speaker, text, _REMEMBERED) if len(text) <= _REMEMBERED_CHARS else text
 
 
 class NginxLine:

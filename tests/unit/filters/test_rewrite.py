@@ -78,6 +78,7 @@ def test_what_is_remembered_of_a_path_holds_for_its_pattern_and_its_target_and_f
 
 def test_only_so_many_paths_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rewrite, "_REMEMBERED", 3)
+    monkeypatch.setattr(rewrite, "_rewritten", {})
     made = _rewrite("/a/(.*)", "/$1")
     for path in ("1", "2", "3", "4", "1", "x" * rewrite._REMEMBERED_CHARACTERS):
         request = asked(f"http://a.test/a/{path}")

@@ -249,7 +249,7 @@ def test_only_a_bounded_number_of_short_lines_is_remembered() -> None:
         request_fields((b"X-%d: 1" % number,), 1)
         response_fields((b"X-%d: 1" % number,))
     assert len(module._known_in_requests) <= module._REMEMBERED
-    assert len(module._known_in_responses) <= module._REMEMBERED
+    assert len(module._known_in_responses) <= module._REMEMBERED_IN_RESPONSES
     long = b"X: " + b"1" * module._REMEMBERED_BYTES
     assert request_fields((long,), 1).kept == [long + b"\r\n"]
     assert long not in module._known_in_requests

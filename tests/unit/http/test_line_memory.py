@@ -17,6 +17,7 @@ from ingressd.http.line_memory import (
     BLOCK_BYTES,
     BLOCKS,
     DATED_BLOCKS,
+    DATED_LINES,
     LINE_BYTES,
     LINES,
     START_BYTES,
@@ -182,9 +183,11 @@ def test_memory_is_bounded_in_count_and_size() -> None:
     assert 0 < len(memory.blocks) <= BLOCKS
     assert max(map(len, memory.lines)) <= LINE_BYTES
     assert max(map(len, memory.blocks)) <= BLOCK_BYTES
-    dated: LineMemory[int, int] = LineMemory(DATED_BLOCKS)
-    for number in range(DATED_BLOCKS + 10):
+    dated: LineMemory[int, int] = LineMemory(DATED_LINES, DATED_BLOCKS)
+    for number in range(DATED_LINES + 10):
+        dated.learn([b"X: %d" % number])
         dated.learn_block(b"%d" % number, number)
-    assert b"%d" % (DATED_BLOCKS + 9) in dated.blocks
-    assert b"0" not in dated.blocks
-    assert len(dated.blocks) == DATED_BLOCKS - DATED_BLOCKS // 4 + 10
+    assert b"%d" % (DATED_LINES + 9) in dated.blocks
+    assert b"%d" % (DATED_LINES + 9 - DATED_BLOCKS) not in dated.blocks
+    assert 0 < len(dated.blocks) <= DATED_BLOCKS
+    assert 0 < len(dated.lines) <= DATED_LINES
