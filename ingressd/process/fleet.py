@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 
 from ingressd.process.link import Ask, Export, Link, LinkClosed, Refused, Served, Unbound
 from ingressd.process.transfer import full, parts
-from ingressd.table.snapshot import Snapshot, diff
+from ingressd.table.snapshot import Delta, Snapshot, diff
 
 EXPORT_TIMEOUT_S = 1.0
 
@@ -56,6 +56,8 @@ class Fleet:
         self._on_unbound = on_unbound
         self._members: dict[int, Member] = {}
         self._current: Snapshot | None = None
+        self._delta: Delta | None = None
+        """What the current snapshot changed."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -79,9 +81,12 @@ class Fleet:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def publish(self, snapshot: Snapshot) -> None:
-        """Bring every worker, also those still to come, to `snapshot`. Returns at once."""
-        self._current = snapshot
+    def publish(self, snapshot: Snapshot, delta: Delta | None = None) -> None:
+        """Bring every worker, also those still to come, to `snapshot`. Returns at once.
+
+        `delta`, where that is known: from the snapshot before, which most workers serve.
+        """
+        self._current, self._delta = snapshot, delta
         for member in self._members.values():
             member.due.set()
 
@@ -126,7 +131,7 @@ class Fleet:
                 snapshot = self._current
                 if snapshot is None or snapshot is member.sent:
                     continue
-                delta = diff(member.sent, snapshot) if member.sent is not None else full(snapshot)
+                delta = self._change(member.sent, snapshot)
                 member.sent = snapshot
                 member.acknowledged.clear()
                 for part in parts(delta):
@@ -136,6 +141,12 @@ class Fleet:
                 await member.acknowledged.wait()
         except LinkClosed:
             return
+
+    def _change(self, sent: Snapshot | None, snapshot: Snapshot) -> Delta:
+        if sent is None:
+            return full(snapshot)
+        known = self._delta
+        return known if known is not None and known.base == sent.generation else diff(sent, snapshot)
 
     async def _listen(self, member: Member) -> None:
         while True:

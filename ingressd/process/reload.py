@@ -35,7 +35,7 @@ from ingressd.process.ports import Ports, cluster_listeners
 from ingressd.process.transfer import differs, full
 from ingressd.settings import OFF, Settings
 from ingressd.sources.base import Source
-from ingressd.table.snapshot import Snapshot, diff
+from ingressd.table.snapshot import Delta, Snapshot, diff
 
 WARM_S = 0.5
 """How long a snapshot waits for the first answer of a newly asked discovery provider, so that an edit which adds a
@@ -87,7 +87,7 @@ class Reloader:
         source: Source,
         watcher: Watcher,
         checker: HealthChecker,
-        publish: Callable[[Snapshot], None],
+        publish: Callable[[Snapshot, Delta], None],
         cycled: Callable[[], None],
         ports: Ports,
         *,
@@ -95,7 +95,7 @@ class Reloader:
         snapshot: int = 0,
         fallback: Fallback | None = None,
     ) -> None:
-        """`publish` gets each new snapshot, `cycled` is called after each compilation.
+        """`publish` gets each new snapshot and what it changes, `cycled` is called after each compilation.
 
         `generation` and `snapshot` are what an earlier controller had reached.
         """
@@ -296,7 +296,7 @@ class Reloader:
             return RouteChanges()
         self.number += 1
         self.snapshot = new
-        self._publish(new)
+        self._publish(new, delta)
         return route_changes(old or Snapshot(), new, delta)
 
     def _refuse_if_strict(self, compilation: Compilation) -> None:

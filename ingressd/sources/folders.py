@@ -9,13 +9,15 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from ingressd.errors import Fault, Severity
 from ingressd.sources.contents import Signature, signature, unreadable
 
 _SUFFIXES = (".yaml", ".yml", ".json")
+ENTRIES_AT_ONCE = 64
+"""About 0.3 ms of looking."""
 
 
 @dataclass(slots=True)
@@ -51,9 +53,9 @@ class Listing:
         return replace(self, files=files)
 
 
-def list_files(paths: Iterable[str]) -> Listing:
-    """Look at what is there now."""
-    walk = _Walk()
+def list_files(paths: Iterable[str], rest: Callable[[], object] | None = None) -> Listing:
+    """Look at what is there now. `rest` is called after each ENTRIES_AT_ONCE entries of a folder."""
+    walk = _Walk(rest)
     for path in paths:
         walk.given(path)
     return walk.listing
@@ -75,8 +77,9 @@ def shown(path: str) -> str:
 
 
 class _Walk:
-    def __init__(self) -> None:
+    def __init__(self, rest: Callable[[], object] | None) -> None:
         self.listing = Listing()
+        self._rest = rest
         self._seen: set[str] = set()
         """Real paths of files and folders: each is taken once, from the first path that leads to it."""
 
@@ -108,8 +111,10 @@ class _Walk:
             self._unknown(path, error)
             return
         inside = os.path.join(path, "")
-        for entry in found:
+        for number, entry in enumerate(found, 1):
             self._entry(inside + entry.name, entry.path, entry, root)
+            if self._rest is not None and number % ENTRIES_AT_ONCE == 0:
+                self._rest()
 
     def _entry(self, path: str, real: str, entry: os.DirEntry[str], root: str) -> None:
         manifest = is_manifest(entry.name)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
 from ingressd.process.fleet import Fleet
 from ingressd.process.link import Ask, Begin, End, Export, Link, LinkClosed, Part, Refused, Served
+from ingressd.process.transfer import full
 from ingressd.table.route import VirtualHost
-from ingressd.table.snapshot import Snapshot
+from ingressd.table.snapshot import Snapshot, diff
 
 
 def _snapshot(generation: int, *hosts: str) -> Snapshot:
@@ -83,6 +85,25 @@ async def test_what_is_published_while_a_snapshot_is_under_way_is_caught_up_in_o
     begin, hosts = await _snapshot_of(link)
     assert (begin.base, begin.generation, set(hosts)) == (1, 4, {"h4"})
     await link.close()
+
+
+async def test_a_change_that_is_known_goes_to_those_that_serve_what_it_changes(recorder: Recorder) -> None:
+    first, second = _snapshot(1, "a"), _snapshot(2, "a", "b")
+    delta = diff(first, second)
+    link = await recorder.worker(0)
+    recorder.fleet.publish(first, full(first))
+    assert set((await _snapshot_of(link))[1]) == {"a"}
+    await link.send(Served(1, changed=True))
+    await recorder.until_served(1)
+    # More than the snapshots tell, so that it shows which of the two was sent.
+    recorder.fleet.publish(second, replace(delta, hosts={**delta.hosts, "gone": None}))
+    begin, hosts = await _snapshot_of(link)
+    assert (begin.base, begin.generation, set(hosts)) == (1, 2, {"b", "gone"})
+    late = await recorder.worker(1)
+    begin, hosts = await _snapshot_of(late)
+    assert (begin.base, begin.generation, set(hosts)) == (0, 2, {"a", "b"})
+    await link.close()
+    await late.close()
 
 
 async def test_served_is_what_every_worker_serves(recorder: Recorder) -> None:

@@ -19,7 +19,7 @@ from ingressd.process.reload import Reloader, Trigger
 from ingressd.settings import OFF, Settings
 from ingressd.sources.files import FileSource
 from ingressd.table.endpoint import Endpoint
-from ingressd.table.snapshot import Snapshot
+from ingressd.table.snapshot import Delta, Snapshot
 from tests.support import site as manifests
 from tests.support.site import Site
 
@@ -48,7 +48,10 @@ class Reloading:
         source = FileSource(settings.paths, events=False)
         self.watcher = Watcher({"book": self.book}, lambda: self.reloader.answered())
         self.checker = HealthChecker(lambda: self.reloader.trigger(Trigger.HEALTH))
-        publish = self.published.append
+
+        def publish(snapshot: Snapshot, _: Delta) -> None:
+            self.published.append(snapshot)
+
         ports = Ports(os.getpid())
         self.reloader = Reloader(settings, source, self.watcher, self.checker, publish, lambda: None, ports)
 

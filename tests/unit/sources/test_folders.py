@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ingressd.errors import Severity
-from ingressd.sources.folders import Listing, list_files
+from ingressd.sources.folders import ENTRIES_AT_ONCE, Listing, list_files
 
 
 @pytest.fixture(autouse=True)
@@ -165,3 +165,11 @@ def test_what_may_change_more_than_the_content_of_a_file_is_looked_for_everywher
     place = f"d/zz/{name}" if name == "target.yaml" else f"d/{name}"
     assert before.again([os.path.abspath(place)]) is None
     assert before.again([os.path.abspath("d/a.yaml"), os.path.abspath(place)]) is None
+
+
+def test_a_look_that_nobody_waits_for_rests_between_its_parts() -> None:
+    put(*(f"d/{number:03d}.yaml" for number in range(2 * ENTRIES_AT_ONCE + 1)), "d/sub/a.yaml")
+    rests: list[int] = []
+    listing = list_files(["d"], lambda: rests.append(1))
+    assert len(rests) == 2
+    assert listing == list_files(["d"])
