@@ -19,8 +19,9 @@ BACKLOG = 4096
 """A thousand clients come at once: whoever finds no room tries again after a second, and looks like a slow proxy."""
 
 
-async def _hello(_request: web.Request) -> web.Response:
-    return web.Response(text="hello")
+async def _hello(request: web.Request) -> web.Response:
+    """With a field that says what was asked for: memories of lines of responses fill up, too."""
+    return web.Response(text="hello", headers={"X-Query": request.query_string})
 
 
 async def _count(request: web.Request) -> web.Response:

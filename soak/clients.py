@@ -38,7 +38,8 @@ _KEPT_REQUESTS = 400
 
 _WARM_UP_CLIENTS = 16
 _WARM_UP_REQUESTS = 3000
-"""48,000 lines and targets that nobody has seen: more than two workers remember (line_memory.STARTS)."""
+"""48,000 lines and targets that nobody has seen, in both directions: more than two workers remember
+(line_memory.STARTS)."""
 
 _numbers = itertools.count()
 
