@@ -41,7 +41,8 @@ _WARM_UP_REQUESTS = 3000
 """48,000 lines and targets that nobody has seen, in both directions: more than two workers remember
 (line_memory.STARTS)."""
 
-_numbers = itertools.count()
+_numbers = itertools.count(1_000_000)
+"""All of a length: a worker that remembers longer ones in place of shorter ones grows, too."""
 
 
 @dataclass(frozen=True)

@@ -26,10 +26,11 @@ OPENSSL_CONF = str(Path(__file__).with_name("openssl.cnf"))
 ALLOCATOR = {
     "MALLOC_TRIM_THRESHOLD_": str(16 * 1024**2),
     "MALLOC_TOP_PAD_": str(1024**2),
-    "MALLOC_MMAP_THRESHOLD_": str(4 * 1024**2),
+    "MALLOC_MMAP_THRESHOLD_": str(280 * 1024),
 }
 """glibc's malloc keeps so many bytes for the next piece of a body, instead of giving a quarter of a mebibyte back to
-the kernel after each: a third of what a response of 1 MiB costs was the page faults of getting it again. See
+the kernel after each: a third of what a response of 1 MiB costs was the page faults of getting it again. What is larger
+than a piece, of 256 KiB at most, are tables of dicts: those go back, or the heap grew by the holes that they left. See
 mallopt(3); another C library does not read them, and those that the operator has set count instead."""
 
 
