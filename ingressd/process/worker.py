@@ -31,6 +31,7 @@ from ingressd.observe.access_log import AccessLog
 from ingressd.observe.stats import WorkerStats
 from ingressd.process.channel import Channel, Received
 from ingressd.process.control import Control, Start, begin
+from ingressd.process.heap import keep_trimmed
 from ingressd.process.link import Ask, Begin, End, Export, Link, LinkClosed, Part, Refused, Served, Unbound
 from ingressd.process.loop import run
 from ingressd.process.transfer import Assembly, differs
@@ -78,7 +79,9 @@ class Worker:
     async def run(self) -> int:
         """Serve until told to stop. Returns the exit code."""
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._drain)
+        trimming = asyncio.create_task(keep_trimmed())
         timeout_s = await self._ending
+        trimming.cancel()
         await self._finish(timeout_s)
         await self._edge.release()
         with contextlib.suppress(LinkClosed):
