@@ -1,8 +1,8 @@
 """Heap: what malloc keeps and does not use goes back to the kernel, now and then.
 
 In: time. Out: system calls. Between pieces of bodies, which come and go by the quarter of a mebibyte, stay small things
-that live longer; the holes around them are of no use to the next piece, so that a heap grows for hours. Measured: 1.5 MiB
-in ten minutes of mixed load, after which a trim gave 3.9 MiB back and took 0.4 ms.
+that live longer; the holes around them are of no use to the next piece, so that a heap grows for hours. Measured:
+1.5 MiB in ten minutes of mixed load, after which a trim gave 3.9 MiB back and took 0.4 ms.
 """
 
 from __future__ import annotations
